@@ -1,0 +1,175 @@
+//! What a release says about itself in the vendor's signed metadata.
+//!
+//! A [`Release`] is the `lockstep` member of a TUF target's `custom` field, so that a decision needs the
+//! metadata only, never the package. A [`Catalog`] is all releases that verified metadata names.
+
+use semver::{Version, VersionReq};
+use serde::{Deserialize, Serialize};
+
+use crate::product::{Platform, ProductId};
+
+/// Which mail-store schemas a version understands; others are refused when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreSchemas {
+    /// The oldest schema number that this version can open.
+    pub reads_from: u32,
+    /// The schema number that it writes, and the newest that it can open.
+    pub writes: u32,
+}
+
+/// The compatibility facts of one release for one platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Which product.
+    pub product: ProductId,
+    /// Which version of it.
+    pub version: Version,
+    /// `stable`, `beta`, …: a device takes releases of its own channel only.
+    pub channel: String,
+    /// What it runs on.
+    #[serde(flatten)]
+    pub platform: Platform,
+    /// The server versions that it works with, such as `>=7.3, <7.4`. `*` for a product without a server.
+    pub server: VersionReq,
+    /// Mail-store schemas, for products that have a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreSchemas>,
+    /// Barrier: the oldest version that may go to this one directly. `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrades_from: Option<Version>,
+    /// The oldest updater that can install it. `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updater: Option<Version>,
+    /// Floor: whoever has seen this release installs nothing older, ever (withdrawn versions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Version>,
+    /// Versions that may go *down* to this release. `None`: no downgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downgrade_from: Option<VersionReq>,
+}
+
+impl Release {
+    /// Whether it works with a server of this version. A pre-release of a server counts as the
+    /// version that it leads to, since `>=7.3` is meant to include 7.3.0-beta.1.
+    pub fn works_with(&self, server: &Version) -> bool {
+        let mut plain = server.clone();
+        plain.pre = semver::Prerelease::EMPTY;
+        plain.build = semver::BuildMetadata::EMPTY;
+        self.server.matches(&plain)
+    }
+
+    /// Whether a device that has `installed` may go to this release in one step, upwards through
+    /// the barrier or downwards with the vendor's permission. A fresh installation may always.
+    pub fn reachable_from(&self, installed: Option<&Version>) -> bool {
+        let Some(installed) = installed else {
+            return true;
+        };
+        if *installed <= self.version {
+            self.upgrades_from.as_ref().is_none_or(|oldest| installed >= oldest)
+        } else {
+            self.permits_downgrade_from(installed)
+        }
+    }
+
+    /// Whether the vendor signed that `installed` may be replaced by this older release.
+    pub fn permits_downgrade_from(&self, installed: &Version) -> bool {
+        self.downgrade_from.as_ref().is_some_and(|req| req.matches(installed))
+    }
+}
+
+/// One release and the TUF target that holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The TUF target path.
+    pub target: String,
+    /// Bytes.
+    pub length: u64,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+    /// What the vendor says about it.
+    pub release: Release,
+}
+
+/// Every release that verified metadata names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// In no particular order.
+    pub entries: Vec<Entry>,
+}
+
+impl Catalog {
+    /// The releases of a product for a platform and a channel.
+    pub fn of<'a, 'b>(
+        &'a self,
+        product: &'b ProductId,
+        platform: &'b Platform,
+        channel: &'b str,
+    ) -> impl Iterator<Item = &'a Entry> + use<'a, 'b> {
+        self.entries.iter().filter(move |e| {
+            e.release.product == *product && e.release.platform == *platform && e.release.channel == channel
+        })
+    }
+
+    /// One release of a product for a platform and a channel.
+    pub fn find(&self, product: &ProductId, platform: &Platform, channel: &str, version: &Version) -> Option<&Entry> {
+        self.of(product, platform, channel).find(|e| e.release.version == *version)
+    }
+
+    /// The highest floor that any release of the product names.
+    pub fn floor(&self, product: &ProductId) -> Option<&Version> {
+        self.entries.iter().filter(|e| e.release.product == *product).filter_map(|e| e.release.floor.as_ref()).max()
+    }
+
+    /// Whether the product's releases depend on a server's version at all.
+    pub fn is_coupled(&self, product: &ProductId) -> bool {
+        self.entries.iter().any(|e| e.release.product == *product && e.release.server != VersionReq::STAR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(version: &str, server: &str) -> Release {
+        Release {
+            product: ProductId::connector(),
+            version: version.parse().unwrap(),
+            channel: "stable".into(),
+            platform: Platform { os: "linux".into(), arch: "x86_64".into() },
+            server: server.parse().unwrap(),
+            store: None,
+            upgrades_from: None,
+            updater: None,
+            floor: None,
+            downgrade_from: None,
+        }
+    }
+
+    #[test]
+    fn a_release_works_with_the_servers_it_names_and_their_previews() {
+        let r = release("7.3.0", ">=7.3, <7.4");
+        for (server, works) in
+            [("7.2.9", false), ("7.3.0", true), ("7.3.7", true), ("7.3.0-beta.1", true), ("7.4.0", false)]
+        {
+            assert_eq!(r.works_with(&server.parse().unwrap()), works, "{server}");
+        }
+    }
+
+    #[test]
+    fn barriers_hold_upwards_and_permits_downwards() {
+        let mut r = release("7.3.0", "*");
+        r.upgrades_from = Some("7.1.0".parse().unwrap());
+        r.downgrade_from = Some(">=7.4, <7.5".parse().unwrap());
+        for (installed, reachable) in [
+            (None, true),
+            (Some("7.0.9"), false),
+            (Some("7.1.0"), true),
+            (Some("7.3.0"), true),
+            (Some("7.4.2"), true),
+            (Some("7.5.0"), false),
+        ] {
+            let installed = installed.map(|v| v.parse().unwrap());
+            assert_eq!(r.reachable_from(installed.as_ref()), reachable, "{installed:?}");
+        }
+    }
+}

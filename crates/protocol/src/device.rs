@@ -1,0 +1,115 @@
+//! What a PC reports about itself. The same value is what the device decides on ([`crate::admit()`]), so the
+//! server's preflight can compute a device's answer without asking it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    policy::UpgradePolicy,
+    product::{Platform, ProductId},
+};
+
+/// The state of one product on one PC. One vocabulary everywhere: the updater's machine, the JSON
+/// values, the console's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceState {
+    /// Nothing to do, or nothing known yet.
+    #[default]
+    Idle,
+    /// Fetching, verifying and unpacking a version beside the running one.
+    Staging,
+    /// A version is complete beside the running one.
+    Staged,
+    /// A staged version waits for the user's consent.
+    AwaitingConsent,
+    /// Switching to a staged version.
+    Activating,
+    /// Switched; the machine-level health rule is being checked.
+    Confirming,
+    /// The last activation failed its health rule; the version before it runs again.
+    RolledBack,
+    /// The last attempt failed before anything was switched; it will be tried again.
+    Failed,
+}
+
+/// A version that was rolled back on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedVersion {
+    /// Which one.
+    pub version: Version,
+    /// When it failed.
+    pub at: Timestamp,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// One product on one PC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductState {
+    /// The active version. `None`: not installed.
+    #[serde(default)]
+    pub installed: Option<Version>,
+    /// Versions that are verified and complete beside it.
+    #[serde(default)]
+    pub staged: Vec<Version>,
+    /// Never below this, unless the vendor permits that very downgrade.
+    #[serde(default)]
+    pub floor: Option<Version>,
+    /// Versions that were rolled back here.
+    #[serde(default)]
+    pub failed: Vec<FailedVersion>,
+    /// A version that the user of this PC has agreed to.
+    #[serde(default)]
+    pub consented: Option<Version>,
+    /// Where it stands.
+    #[serde(default)]
+    pub state: DeviceState,
+    /// What is going on or went wrong, in words for the administrator.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// A PC as its updater sees it, or, on a PC without an updater, as the connector sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The random id given at enrolment, or the connector's seat id where there is no updater.
+    pub id: String,
+    /// The PC's name for people; a claim, never a key.
+    pub hostname: String,
+    /// What it runs on.
+    #[serde(flatten)]
+    pub platform: Platform,
+    /// The release channel it takes.
+    #[serde(default = "stable")]
+    pub channel: String,
+    /// The updater's version. `None`: there is none, so nothing can be installed without an administrator.
+    #[serde(default)]
+    pub updater: Option<Version>,
+    /// The machine's own policy, which goes before the site's.
+    #[serde(default)]
+    pub policy: Option<UpgradePolicy>,
+    /// Bytes free where versions are kept. `None`: unknown.
+    #[serde(default)]
+    pub disk_free: Option<u64>,
+    /// When the metadata that this PC has verified expires. `None`: it has none.
+    #[serde(default)]
+    pub metadata_expires: Option<Timestamp>,
+    /// By product.
+    #[serde(default)]
+    pub products: BTreeMap<ProductId, ProductState>,
+}
+
+impl Device {
+    /// The state of a product; the state of something not installed where nothing is known.
+    pub fn product(&self, product: &ProductId) -> ProductState {
+        self.products.get(product).cloned().unwrap_or_default()
+    }
+}
+
+pub(crate) fn stable() -> String {
+    "stable".into()
+}

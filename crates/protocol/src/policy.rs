@@ -1,0 +1,82 @@
+//! The six upgrade policies: when and how a decision is carried out.
+
+use serde::{Deserialize, Serialize};
+
+/// When and how an upgrade is carried out, strictest wish of the user last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpgradePolicy {
+    /// Ask; the user may refuse.
+    Ask,
+    /// Ask; the user may choose the moment, not whether.
+    AskMustAccept,
+    /// Upgrade and restart the program at once, without asking.
+    Silent,
+    /// Switch silently and let the program pick it up at its next start; a program that can no longer
+    /// work with its server is restarted at once, since waiting would only keep it cut off.
+    #[default]
+    SilentAtStart,
+    /// Only when the server requires it, and then ask.
+    NecessaryAsk,
+    /// Only when the server requires it, and then silently.
+    NecessarySilent,
+}
+
+/// What a policy makes of an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// Activate; restart the running program if so said, else it goes on with the old version until its next start.
+    Now {
+        /// Whether a running program is told to restart.
+        restart: bool,
+    },
+    /// Wait for the user's consent.
+    AskFirst {
+        /// Whether "no" is an answer.
+        may_refuse: bool,
+    },
+    /// Do not upgrade until it is necessary.
+    NotNow,
+}
+
+impl UpgradePolicy {
+    /// All of them, in the order of the manual.
+    pub const ALL: [Self; 6] =
+        [Self::Ask, Self::AskMustAccept, Self::Silent, Self::SilentAtStart, Self::NecessaryAsk, Self::NecessarySilent];
+
+    /// What to do with an upgrade that the server requires (`necessary`) or merely recommends.
+    pub fn timing(self, necessary: bool) -> Timing {
+        match self {
+            Self::Ask => Timing::AskFirst { may_refuse: true },
+            Self::AskMustAccept => Timing::AskFirst { may_refuse: false },
+            Self::Silent => Timing::Now { restart: true },
+            Self::SilentAtStart => Timing::Now { restart: necessary },
+            Self::NecessaryAsk if necessary => Timing::AskFirst { may_refuse: false },
+            Self::NecessarySilent if necessary => Timing::Now { restart: true },
+            Self::NecessaryAsk | Self::NecessarySilent => Timing::NotNow,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_policy_says_when_and_how() {
+        use UpgradePolicy::*;
+        let ask = |may_refuse| Timing::AskFirst { may_refuse };
+        let now = |restart| Timing::Now { restart };
+        for (policy, necessary, recommended) in [
+            (Ask, ask(true), ask(true)),
+            (AskMustAccept, ask(false), ask(false)),
+            (Silent, now(true), now(true)),
+            (SilentAtStart, now(true), now(false)),
+            (NecessaryAsk, ask(false), Timing::NotNow),
+            (NecessarySilent, now(true), Timing::NotNow),
+        ] {
+            assert_eq!(policy.timing(true), necessary, "{policy:?}");
+            assert_eq!(policy.timing(false), recommended, "{policy:?}");
+        }
+    }
+}

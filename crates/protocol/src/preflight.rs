@@ -1,0 +1,118 @@
+//! Who would be ready, and who would be cut off, if the server moved to another version now: the server's
+//! decision and the device's, composed.
+
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Admission, admit,
+    catalog::Catalog,
+    device::Device,
+    directive::{Decision, directive},
+    product::ProductId,
+    site::Site,
+};
+
+/// What would happen to one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "readiness")]
+pub enum Readiness {
+    /// What it runs works with that server too.
+    Current,
+    /// It would be upgraded silently.
+    Ready {
+        /// Whether it has the version already, so that the cut-over costs seconds and no download.
+        staged: bool,
+    },
+    /// It would ask its user first, who may put it off.
+    WouldAsk {
+        /// Whether it has the version already.
+        staged: bool,
+    },
+    /// It has not been seen since the release came out, or for too long to know.
+    NotSeen {
+        /// When it was seen last.
+        since: Timestamp,
+    },
+    /// It could not work with that server.
+    CutOff {
+        /// Why, in words.
+        reason: String,
+        /// What the administrator can do, in words.
+        remedy: String,
+    },
+}
+
+impl Readiness {
+    /// Whether the user would be cut off.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self, Self::CutOff { .. })
+    }
+}
+
+/// A device that was not seen for this long (seconds; 14 days) tells nothing about today.
+pub const AWAY_SECONDS: i64 = 14 * 24 * 3600;
+
+/// What would happen to a device if the product's server had version `to`.
+///
+/// `last_seen` is the device's last check-in; `available` is when the site could first offer the releases for `to`.
+#[expect(clippy::too_many_arguments, reason = "each is a fact of its own; the two decisions take the same ones")]
+pub fn readiness(
+    product: &ProductId,
+    to: &Version,
+    site: &Site,
+    catalog: &Catalog,
+    device: &Device,
+    last_seen: Timestamp,
+    available: Option<Timestamp>,
+    now: Timestamp,
+    seed: u64,
+) -> Readiness {
+    let mut hypothetical = site.clone();
+    if let Some(chosen) = hypothetical.products.get_mut(product) {
+        chosen.server = Some(to.clone());
+        chosen.next = None;
+    }
+    let directive = directive(product, &hypothetical, catalog, device, now, seed);
+    let state = device.product(product);
+    let staged = directive.decision.version().is_some_and(|v| state.staged.contains(v));
+
+    let verdict = match &directive.decision {
+        Decision::Hold => cut_off(directive.why, "let the product's upgrades go on, or name its server's version"),
+        Decision::Required { .. } | Decision::Blocked { .. } => match once_staged(catalog, device, &directive, now) {
+            Admission::NeedsElevation { .. } => cut_off(
+                "updater not installed".into(),
+                "reinstall the connector from the integration page on this computer, once, as an administrator",
+            ),
+            Admission::Refused(refusal) => cut_off(refusal.to_string(), "see the device's page for what to do"),
+            Admission::AwaitConsent { .. } => Readiness::WouldAsk { staged },
+            Admission::Stage(_) | Admission::Activate { .. } | Admission::Nothing => Readiness::Ready { staged },
+        },
+        Decision::Current | Decision::Stage { .. } | Decision::Recommended { .. } => Readiness::Current,
+    };
+    if verdict.is_cut_off() || matches!(verdict, Readiness::Current) {
+        return verdict;
+    }
+    let age = now.duration_since(last_seen).as_secs();
+    let unaware = !staged && available.is_some_and(|available| last_seen < available);
+    if age > AWAY_SECONDS || unaware {
+        return Readiness::NotSeen { since: last_seen };
+    }
+    verdict
+}
+
+/// What the device would do in the end: staging is a step on the way, not an answer.
+fn once_staged(catalog: &Catalog, device: &Device, directive: &crate::Directive, now: Timestamp) -> Admission {
+    let first = admit(catalog, device, directive, now);
+    let Admission::Stage(entry) = first else {
+        return first;
+    };
+    let mut later = device.clone();
+    later.products.entry(directive.product.clone()).or_default().staged.push(entry.release.version);
+    admit(catalog, &later, directive, now)
+}
+
+fn cut_off(reason: String, remedy: &str) -> Readiness {
+    Readiness::CutOff { reason, remedy: remedy.into() }
+}
