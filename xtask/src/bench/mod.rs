@@ -1,0 +1,3 @@
+//! The figures, each from real parts in release builds.
+
+pub mod cut_over;

@@ -1,0 +1,61 @@
+//! `cargo xtask ci`: what must hold before a change lands.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    docs, packages,
+    programs::cargo,
+    tests::{cargo_tool, test},
+};
+
+/// Runs every check, cheapest first.
+///
+/// # Errors
+/// At the first check that fails.
+pub fn ci() -> Result<()> {
+    check("format", &["fmt", "--all", "--check"])?;
+    docs::check()?;
+    cargo_tool("cargo-deny", "deny")?;
+    // Advisories need the RustSec database from outside the package registry: `cargo xtask advisories`.
+    check("licences, bans and sources", &["deny", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])?;
+    packages::ensure_installed(packages::DEMO)?;
+    packages::ensure_installed(packages::WINDOWS)?;
+    check("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    check(
+        "Windows",
+        &[
+            "check",
+            "--workspace",
+            "--exclude",
+            "xtask",
+            "--bins",
+            "--lib",
+            "--quiet",
+            "--target",
+            "x86_64-pc-windows-gnu",
+        ],
+    )?;
+    check("documentation", &["doc", "--workspace", "--no-deps", "--quiet"])?;
+    test(&[])
+}
+
+fn check(what: &str, arguments: &[&str]) -> Result<()> {
+    let start = std::time::Instant::now();
+    let status = cargo()
+        .args(arguments)
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .status()
+        .with_context(|| format!("starting cargo {}", arguments.join(" ")))?;
+    ensure!(status.success(), "{what}: cargo {} failed", arguments.join(" "));
+    println!("ok  {what} ({:.0} s)", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Checks for known vulnerabilities; needs the network beyond the package registry.
+///
+/// # Errors
+/// When there is one, or the database cannot be had.
+pub fn advisories() -> Result<()> {
+    cargo_tool("cargo-deny", "deny")?;
+    check("advisories", &["deny", "check", "advisories"])
+}

@@ -1,0 +1,40 @@
+//! Lockstep's chores, and the site in a box that `demo`, the whole-system tests and the benchmarks share.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`packages`] | the system packages that a step needs, installed or named |
+//! | [`programs`] | building Lockstep's programs, older releases included |
+//! | [`process`] | child processes that never outlive us |
+//! | [`mail_rig`] | a real mail server: Dovecot and Exim, private and without root |
+//! | [`mail_client`] | a real mail client: curl |
+//! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
+//! | [`bench`] | the figures |
+
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod ci;
+pub mod demo;
+pub mod docs;
+pub mod mail_client;
+pub mod mail_rig;
+pub mod packages;
+pub mod process;
+pub mod programs;
+pub mod story;
+pub mod tests;
+
+use std::path::PathBuf;
+
+/// The workspace's folder.
+pub fn workspace() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").components().fold(PathBuf::new(), |mut path, part| {
+        match part {
+            std::path::Component::ParentDir => {
+                path.pop();
+            }
+            other => path.push(other),
+        }
+        path
+    })
+}

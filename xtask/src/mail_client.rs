@@ -1,0 +1,111 @@
+//! A real mail client: curl, against the mail server or against a connector on its PC.
+
+use std::{io::Write, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{must, run, wait_until};
+
+/// One account as a mail program knows it.
+#[derive(Debug, Clone)]
+pub struct MailClient {
+    imap: String,
+    smtp: String,
+    login: String,
+    user: String,
+    certificate: Option<std::path::PathBuf>,
+}
+
+impl MailClient {
+    /// A client that talks to the mail server itself.
+    pub fn direct(rig: &crate::mail_rig::MailRig, user: &str) -> Self {
+        Self {
+            imap: format!("imaps://127.0.0.1:{}", rig.imaps),
+            smtp: format!("smtp://127.0.0.1:{}", rig.submission),
+            login: format!("{user}:{}", rig.password(user)),
+            user: user.into(),
+            certificate: Some(rig.certificate()),
+        }
+    }
+
+    /// A client that talks to the connector on its PC.
+    pub fn local(imap: u16, smtp: u16, user: &str, password: &str) -> Self {
+        Self {
+            imap: format!("imap://127.0.0.1:{imap}"),
+            smtp: format!("smtp://127.0.0.1:{smtp}"),
+            login: format!("{user}:{password}"),
+            user: user.into(),
+            certificate: None,
+        }
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// When the server does not accept it.
+    pub fn send(&self, to: &str, subject: &str, body: &str) -> Result<()> {
+        let mut message = tempfile::NamedTempFile::new()?;
+        write!(message, "From: {}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\n{body}\r\n", self.user)?;
+        let mut curl = self.curl();
+        if self.certificate.is_some() {
+            curl.arg("--ssl-reqd");
+        }
+        curl.arg(&self.smtp)
+            .args(["--mail-from", &self.user, "--mail-rcpt", to])
+            .arg("--upload-file")
+            .arg(message.path());
+        must(&mut curl).with_context(|| format!("{} sends to {to}", self.user)).map(drop)
+    }
+
+    /// How many messages of a folder have this subject.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn count(&self, folder: &str, subject: &str) -> Result<usize> {
+        Ok(self.uids(folder, &format!("SUBJECT \"{subject}\""))?.len())
+    }
+
+    /// The UIDs that a search finds.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn uids(&self, folder: &str, criteria: &str) -> Result<Vec<String>> {
+        let found = self.imap(folder, &format!("UID SEARCH {criteria}"))?;
+        let line = found.lines().find(|l| l.starts_with("* SEARCH")).unwrap_or_default();
+        Ok(line.split_whitespace().skip(2).map(str::to_owned).collect())
+    }
+
+    /// Sends one IMAP command in a selected folder, and gives the untagged answers.
+    ///
+    /// # Errors
+    /// When the server says no.
+    pub fn imap(&self, folder: &str, command: &str) -> Result<String> {
+        must(self.curl().arg(format!("{}/{folder}", self.imap)).args(["-X", command]))
+            .with_context(|| format!("{}: {command} in {folder}", self.user))
+    }
+
+    /// Waits until exactly one message with this subject is there.
+    ///
+    /// # Errors
+    /// When it does not come in time, or comes twice.
+    pub fn wait_for(&self, folder: &str, subject: &str, limit: Duration) -> Result<()> {
+        let what = format!("{subject:?} in {folder} of {}", self.user);
+        let count = wait_until(&what, limit, || Ok(Some(self.count(folder, subject)?).filter(|n| *n > 0)))?;
+        ensure!(count == 1, "{what}: {count} copies");
+        Ok(())
+    }
+
+    /// Whether a login works now.
+    pub fn can_log_in(&self) -> bool {
+        run(self.curl().arg(format!("{}/", self.imap))).is_ok_and(|o| o.status.success())
+    }
+
+    fn curl(&self) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "20", "--user", &self.login]);
+        if let Some(certificate) = &self.certificate {
+            curl.arg("--cacert").arg(certificate);
+        }
+        curl
+    }
+}

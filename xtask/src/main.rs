@@ -1,0 +1,61 @@
+//! `cargo xtask`: Lockstep's chores.
+
+#![forbid(unsafe_code)]
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Lockstep's chores", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// All set-up, and the main job from beginning to end
+    Demo {
+        /// Leave the demo's folder behind
+        #[arg(long)]
+        keep: bool,
+    },
+    /// All set-up, and every test
+    Test {
+        /// Goes to cargo nextest
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// What must hold before a change lands
+    Ci,
+    /// Known vulnerabilities in dependencies; needs the RustSec database from the network
+    Advisories,
+    /// The figures
+    Bench {
+        #[command(subcommand)]
+        what: Figure,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Figure {
+    /// Seconds that users are cut off at the move, and resident memory
+    CutOver {
+        /// Runs of each size
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Connectors at once
+        #[arg(long, value_delimiter = ',', default_value = "1,20")]
+        connectors: Vec<usize>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().chore {
+        Chore::Demo { keep } => xtask::demo::demo(keep),
+        Chore::Test { arguments } => xtask::tests::test(&arguments),
+        Chore::Ci => xtask::ci::ci(),
+        Chore::Advisories => xtask::ci::advisories(),
+        Chore::Bench { what: Figure::CutOver { runs, connectors } } => xtask::bench::cut_over::bench(runs, &connectors),
+    }
+}

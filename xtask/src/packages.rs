@@ -1,0 +1,145 @@
+//! The system packages that a step needs: installed on Debian and Ubuntu, named elsewhere.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A program that a step needs, and the Debian package that has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Package {
+    program: &'static str,
+    debian: &'static str,
+    why: &'static str,
+}
+
+const fn package(program: &'static str, debian: &'static str, why: &'static str) -> Package {
+    Package { program, debian, why }
+}
+
+/// What the demo needs.
+pub const DEMO: &[Package] = &[
+    package("/usr/sbin/dovecot", "dovecot-imapd", "the mail server of the story"),
+    package("/usr/lib/dovecot/lmtp", "dovecot-lmtpd", "delivery into its mailboxes"),
+    package("/usr/lib/dovecot/submission", "dovecot-submissiond", "sending through it"),
+    package("/usr/sbin/exim4", "exim4-daemon-light", "the mail transport behind it"),
+    package("curl", "curl", "a mail program that scripts can drive"),
+    package("openssl", "openssl", "the mail server's certificate"),
+    package("setpriv", "util-linux", "running each PC's programs as its own user"),
+    package("strip", "binutils", "smaller programs in the packages"),
+];
+
+/// What the tests need besides.
+pub const TEST: &[Package] = &[
+    package("mbsync", "isync", "a mail program that synchronises"),
+    package("python3", "python3", "python-tuf and imaplib, which check our work from outside"),
+    package("/usr/share/doc/python3-venv", "python3-venv", "python-tuf in an environment of its own"),
+    package("strace", "strace", "killing the updater at a chosen system call"),
+    package("gnome-keyring-daemon", "gnome-keyring", "a system keyring"),
+    package("dbus-run-session", "dbus", "a session bus for it"),
+];
+
+/// What the Windows build needs besides.
+pub const WINDOWS: &[Package] = &[package("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "compiling for Windows")];
+
+/// Sees to it that everything is there.
+///
+/// # Errors
+/// When something is missing and cannot be installed: its name and what it is for.
+pub fn ensure_installed(wanted: &[Package]) -> Result<()> {
+    let missing: Vec<&Package> = wanted.iter().filter(|p| !is_there(p)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("System packages that are needed and missing:");
+    for p in &missing {
+        eprintln!("  {:24} {}", p.debian, p.why);
+    }
+    let names: Vec<&str> = missing.iter().map(|p| p.debian).collect();
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("install the packages above with this system's own tool, then start again");
+    }
+    install(&names)?;
+    let still: Vec<&str> = missing.iter().filter(|p| !is_there(p)).map(|p| p.program).collect();
+    ensure!(still.is_empty(), "still missing after the installation: {}", still.join(", "));
+    Ok(())
+}
+
+fn is_there(package: &Package) -> bool {
+    let program = Path::new(package.program);
+    if program.is_absolute() {
+        return program.exists();
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .any(|dir| fs::metadata(dir.join(program)).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+}
+
+fn install(names: &[&str]) -> Result<()> {
+    eprintln!("Installing them with apt-get (services are not started) …");
+    let _no_services = ForbidServices::new();
+    apt(&["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"];
+    arguments.extend(names);
+    apt(&arguments)
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let mut command = if is_root() { Command::new("apt-get") } else { Command::new("sudo") };
+    if !is_root() {
+        command.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    }
+    let output = command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(arguments)
+        .output()
+        .context("starting apt-get (through sudo, if you are not root)")?;
+    ensure!(
+        output.status.success(),
+        "apt-get {} failed:\n{}{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Whether we run as root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
+/// Keeps packages from starting their services while it lives, where nobody has forbidden it already.
+struct ForbidServices {
+    ours: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl ForbidServices {
+    fn new() -> Self {
+        let script = "#!/bin/sh\nexit 101\n";
+        let ours = is_root()
+            && !Path::new(POLICY).exists()
+            && fs::write(POLICY, script).is_ok()
+            && fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)).is_ok();
+        Self { ours }
+    }
+}
+
+impl Drop for ForbidServices {
+    fn drop(&mut self) {
+        if self.ours {
+            // Left behind it would only keep later packages from starting their services; say so.
+            if let Err(error) = fs::remove_file(POLICY) {
+                eprintln!("could not remove {POLICY}: {error}; please remove it");
+            }
+        }
+    }
+}

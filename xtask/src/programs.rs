@@ -1,0 +1,125 @@
+//! Building Lockstep's programs. An older release is the same source, stamped with another version.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{process::must, workspace};
+
+/// Versions of the connector in the story: before and after the move.
+pub const OLD: &str = "7.2.0";
+/// See [`OLD`].
+pub const NEW: &str = "7.3.0";
+
+/// Where the built programs lie.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    dir: PathBuf,
+}
+
+/// How the programs are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build.
+    Dev,
+    /// As shipped, for figures.
+    Release,
+}
+
+impl Programs {
+    /// Builds everything that the story needs; quick where nothing has changed.
+    ///
+    /// # Errors
+    /// When something does not build: the compiler's own words.
+    pub fn build(profile: Profile) -> Result<Self> {
+        let programs = Self { dir: Self::dir(profile) };
+        fs::create_dir_all(&programs.dir)?;
+        let bar = spinner("building lockstep, lockstep-server and lockstep-updater");
+        let packages = ["-p", "lockstep-cli", "-p", "lockstep-server", "-p", "lockstep-updater"];
+        cargo_build(profile, &packages, None)?;
+        for name in ["lockstep", "lockstep-server", "lockstep-updater", "lockstep-launcher"] {
+            programs.keep(profile, name, name)?;
+        }
+        for version in [OLD, NEW] {
+            bar.set_message(format!("building lockstep-connector {version}"));
+            cargo_build(profile, &["-p", "lockstep-connector"], Some(version))?;
+            programs.keep(profile, "lockstep-connector", &format!("lockstep-connector-{version}"))?;
+        }
+        bar.finish_and_clear();
+        Ok(programs)
+    }
+
+    /// What [`Programs::build`] has built.
+    ///
+    /// # Errors
+    /// When nothing has been built yet.
+    pub fn built(profile: Profile) -> Result<Self> {
+        let dir = Self::dir(profile);
+        let last = dir.join(format!("lockstep-connector-{NEW}"));
+        ensure!(last.exists(), "{} is missing: run this through `cargo xtask test`, which builds it", last.display());
+        Ok(Self { dir })
+    }
+
+    fn dir(profile: Profile) -> PathBuf {
+        let name = if profile == Profile::Dev { "dev" } else { "release" };
+        target().join("programs").join(name)
+    }
+
+    /// One of the programs.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The connector of a version.
+    pub fn connector(&self, version: &str) -> PathBuf {
+        self.path(&format!("lockstep-connector-{version}"))
+    }
+
+    /// Keeps a stripped copy, so that building another version does not take it away.
+    fn keep(&self, profile: Profile, name: &str, kept: &str) -> Result<()> {
+        let from = target().join(if profile == Profile::Dev { "debug" } else { "release" }).join(name);
+        let fresh = self.path(&format!(".{kept}.new"));
+        must(Command::new("strip").arg("-o").arg(&fresh).arg(&from))?;
+        let to = self.path(kept);
+        fs::rename(&fresh, &to).with_context(|| to.display().to_string())
+    }
+}
+
+fn cargo_build(profile: Profile, packages: &[&str], version: Option<&str>) -> Result<()> {
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--bins"]).args(packages);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    if let Some(version) = version {
+        command.env("LOCKSTEP_VERSION", version);
+    }
+    must(&mut command).map(drop)
+}
+
+/// Cargo, in the workspace's folder.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace()).env_remove("LOCKSTEP_VERSION");
+    command
+}
+
+/// The target directory.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| Path::new(&dir).to_path_buf())
+}
+
+/// A sign of life for long work, on a terminal only.
+pub fn spinner(what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("  {spinner} {msg} … {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new_spinner().with_style(style).with_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}

@@ -1,0 +1,48 @@
+//! Every message of the story: who sent it to whom, and whether it is there, exactly once.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::{mail_client::MailClient, mail_rig::MailRig};
+
+/// One message, known by its subject.
+#[derive(Debug, Clone)]
+struct Mail {
+    from: String,
+    to: String,
+    subject: String,
+}
+
+/// All messages of the story.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    mails: Vec<Mail>,
+}
+
+impl Ledger {
+    /// Sends a message with a subject of its own, and gives the subject.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub fn send(&mut self, with: &MailClient, from: &str, to: &str) -> Result<String> {
+        let subject = format!("message {} of the story", self.mails.len() + 1);
+        with.send(to, &subject, &format!("From {from} to {to}."))?;
+        self.mails.push(Mail { from: from.into(), to: to.into(), subject: subject.clone() });
+        Ok(subject)
+    }
+
+    /// How many messages a user has sent.
+    pub fn sent(&self, user: &str) -> usize {
+        self.mails.iter().filter(|m| m.from == user).count()
+    }
+
+    /// How many messages for a user are in the mailbox on the mail server exactly once, and how many are not.
+    pub fn received_and_lost(&self, rig: &MailRig, user: &str) -> (usize, usize) {
+        let mailbox = MailClient::direct(rig, user);
+        let mine: Vec<&Mail> = self.mails.iter().filter(|m| m.to == user).collect();
+        let there = |m: &&&Mail| mailbox.wait_for("INBOX", &m.subject, Duration::from_secs(10)).is_ok();
+        let received = mine.iter().filter(there).count();
+        (received, mine.len() - received)
+    }
+}
