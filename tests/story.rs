@@ -82,7 +82,7 @@ fn a_server_upgraded_without_a_cut_over_takes_its_clients_with_it() {
         .wait_for_gate("offline", OLD, SOON)
         .or_else(|_| world.ready.wait_for_gate("online", NEW, SOON))
         .unwrap();
-    world.site.must_lockstep(&["mirror", "--now"]).unwrap();
+    world.site.must_lockstep(&["refresh"]).unwrap();
     world.ready.wait_for_gate("online", NEW, Duration::from_secs(40)).unwrap();
     world.refuses.wait_for_gate("offline", OLD, SOON).unwrap();
     assert!(MailClient::direct(&world.site.mail, &world.refuses.user).can_log_in(), "other mail programs go on");
@@ -91,7 +91,7 @@ fn a_server_upgraded_without_a_cut_over_takes_its_clients_with_it() {
 #[test]
 fn two_pcs_of_a_user_and_two_users_of_a_pc_are_kept_apart() {
     let stage = Stage::new().unwrap();
-    let mut world = World::at_the_old_version(&stage, &programs(), VersionSource::Probe, Narrator::Silent).unwrap();
+    let world = World::at_the_old_version(&stage, &programs(), VersionSource::Probe, Narrator::Silent).unwrap();
     let alice = world.ready.user.clone();
 
     // Alice on a second PC without an updater; bob on alice's PC, which has one.

@@ -40,15 +40,14 @@ impl Programs {
     pub fn build(profile: Profile) -> Result<Self> {
         let programs = Self { dir: Self::dir(profile) };
         fs::create_dir_all(&programs.dir)?;
-        let bar = spinner("building lockstep, lockstep-server and lockstep-updater");
-        let packages = ["-p", "lockstep-cli", "-p", "lockstep-server", "-p", "lockstep-updater"];
-        cargo_build(profile, &packages, None)?;
+        let bar = spinner("building Lockstep");
+        cargo_build(profile, None)?;
         for name in ["lockstep", "lockstep-server", "lockstep-updater", "lockstep-launcher"] {
             programs.keep(profile, name, name)?;
         }
         for version in [OLD, NEW] {
             bar.set_message(format!("building lockstep-connector {version}"));
-            cargo_build(profile, &["-p", "lockstep-connector"], Some(version))?;
+            cargo_build(profile, Some(version))?;
             programs.keep(profile, "lockstep-connector", &format!("lockstep-connector-{version}"))?;
         }
         bar.finish_and_clear();
@@ -91,9 +90,11 @@ impl Programs {
     }
 }
 
-fn cargo_build(profile: Profile, packages: &[&str], version: Option<&str>) -> Result<()> {
+/// Builds the whole workspace, though a part would do: the features of a dependency depend on what is built
+/// together, and this way each is built once, for the tests too.
+fn cargo_build(profile: Profile, version: Option<&str>) -> Result<()> {
     let mut command = cargo();
-    command.args(["build", "--quiet", "--bins"]).args(packages);
+    command.args(["build", "--quiet", "--workspace", "--bins"]);
     if profile == Profile::Release {
         command.arg("--release");
     }

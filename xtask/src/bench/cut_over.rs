@@ -93,7 +93,7 @@ fn one_run(programs: &Programs, n: usize) -> Result<Figures> {
     }
     vendor.add_connector(NEW, ">=7.3, <7.4")?;
     vendor.publish()?;
-    site.must_lockstep(&["mirror", "--now"])?;
+    site.must_lockstep(&["refresh"])?;
     wait_until("everybody has staged", Duration::from_secs(120), || {
         let rows = site.readiness(NEW)?;
         Ok((rows.iter().filter(|(_, _, staged)| *staged).count() == n).then_some(()))

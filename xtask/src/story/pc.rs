@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::site::Site;
@@ -29,6 +29,7 @@ pub struct Pc {
     updater: Option<Background>,
     connector: Option<Background>,
     program: PathBuf,
+    mail_program: Option<MailClient>,
 }
 
 impl Pc {
@@ -50,6 +51,7 @@ impl Pc {
             updater: None,
             connector: None,
             program: PathBuf::new(),
+            mail_program: None,
         };
         pc.add_home(uid)?;
         Ok(pc)
@@ -76,6 +78,7 @@ impl Pc {
             updater: None,
             connector: None,
             program: PathBuf::new(),
+            mail_program: None,
         })
     }
 
@@ -167,19 +170,35 @@ impl Pc {
         self.program = self.root.join("opt/lockstep/connector/current/bin/lockstep-connector");
     }
 
-    /// The user sets the connector up with the mail account's password.
+    /// The user sets the connector up with the mail account's password, and the mail program with what it says.
     ///
     /// # Errors
     /// What the connector says.
-    pub fn set_up(&self, password: &str) -> Result<()> {
+    pub fn set_up(&mut self, password: &str) -> Result<()> {
         let secret = self.home(self.uid).join("password");
         fs::write(&secret, password)?;
         let input = fs::File::open(&secret)?;
         fs::remove_file(&secret)?;
         let mut command = self.as_user(&self.program);
-        command.args(["setup", "--user", &self.user, "--password-stdin", "--imap-port", "0", "--smtp-port", "0"]);
+        command.args([
+            "setup",
+            "--user",
+            &self.user,
+            "--password-stdin",
+            "--imap-port",
+            "0",
+            "--smtp-port",
+            "0",
+            "--json",
+        ]);
         let output = command.args(self.places()).stdin(input).output()?;
-        anyhow::ensure!(output.status.success(), "setup: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "setup: {}", String::from_utf8_lossy(&output.stderr));
+        let settings: Value = serde_json::from_slice(&output.stdout)?;
+        let port = |name: &str| -> Result<u16> {
+            Ok(u16::try_from(settings[name].as_u64().with_context(|| format!("no {name} in {settings}"))?)?)
+        };
+        let local_password = settings["password"].as_str().context("no local password")?;
+        self.mail_program = Some(MailClient::local(port("imap_port")?, port("smtp_port")?, &self.user, local_password));
         Ok(())
     }
 
@@ -244,15 +263,8 @@ impl Pc {
     ///
     /// # Errors
     /// When the connector has not been set up.
-    pub fn mail_program(&self) -> Result<MailClient> {
-        let mut command = self.as_user(&self.program);
-        let settings = must(command.args(["status", "--json", "--show-password"]).args(self.places()))?;
-        let settings: Value = serde_json::from_str(&settings)?;
-        let port = |name: &str| -> Result<u16> {
-            Ok(u16::try_from(settings[name].as_u64().with_context(|| format!("no {name} in {settings}"))?)?)
-        };
-        let password = settings["local_password"].as_str().context("no local password")?;
-        Ok(MailClient::local(port("imap_port")?, port("smtp_port")?, &self.user, password))
+    pub fn mail_program(&self) -> Result<&MailClient> {
+        self.mail_program.as_ref().with_context(|| format!("{}: the connector has not been set up", self.name))
     }
 
     /// `lockstep-updater status --json`, asked by the PC's user.

@@ -153,7 +153,7 @@ impl World {
     fn mail_both_ways(&mut self) -> Result<()> {
         let pcs = [&self.ready, &self.refuses, &self.accepts, &self.away];
         for (i, pc) in pcs.iter().enumerate() {
-            self.ledger.send(&pc.mail_program()?, &pc.user, &pcs[(i + 1) % pcs.len()].user)?;
+            self.ledger.send(pc.mail_program()?, &pc.user, &pcs[(i + 1) % pcs.len()].user)?;
         }
         let subjects: Vec<String> = (1..=pcs.len()).map(|n| format!("message {n} of the story")).collect();
         for (i, pc) in pcs.iter().enumerate() {
@@ -171,7 +171,7 @@ impl World {
         narrator.say(&format!("The vendor publishes connector {NEW}, for servers from 7.3; the site mirrors it."));
         self.vendor.add_connector(NEW, ">=7.3, <7.4")?;
         self.vendor.publish()?;
-        self.site.must_lockstep(&["mirror", "--now"])?;
+        self.site.must_lockstep(&["refresh"])?;
         Ok(())
     }
 
@@ -249,7 +249,7 @@ impl World {
         ensure!(self.ready.active_version().as_deref() == Some(NEW), "{NEW} is active");
         let alice = self.ready.mail_program()?;
         let dave = format!("dave@{DOMAIN}");
-        let to_dave = self.ledger.send(&alice, &self.ready.user, &dave)?;
+        let to_dave = self.ledger.send(alice, &self.ready.user, &dave)?;
         MailClient::direct(&self.site.mail, &dave).wait_for("INBOX", &to_dave, SOON)?;
         let bob = MailClient::direct(&self.site.mail, &self.refuses.user);
         let to_alice = self.ledger.send(&bob, &self.refuses.user, &self.ready.user)?;

@@ -72,8 +72,6 @@ impl Site {
             "https://127.0.0.1/webmail",
             "--product",
             "connector",
-            "--policy",
-            "silent",
         ]
         .map(String::from)
         .into();
@@ -82,6 +80,7 @@ impl Site {
         }
         let mut site = Self { mail, dir: dir.into(), url, programs: programs.clone(), start, server: None };
         site.power_on()?;
+        site.must_lockstep(&["refresh"])?;
         // Everything it needs to know is in its configuration file now.
         site.start.clear();
         Ok(site)
@@ -182,8 +181,9 @@ impl Site {
     /// When it does not.
     pub fn wait_for_server_version(&self, version: &str) -> Result<()> {
         wait_until(&format!("server version {version}"), Duration::from_secs(20), || {
-            let status = self.status()?;
-            Ok((status["server"].as_str() == Some(version)).then_some(()))
+            let products = self.status()?["products"].clone();
+            let server = products.as_array().and_then(|all| all.iter().find(|p| p["product"] == "connector"));
+            Ok(server.filter(|p| p["server"] == version).map(drop))
         })
     }
 

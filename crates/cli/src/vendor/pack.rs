@@ -1,0 +1,94 @@
+//! `lockstep pack`: a directory becomes a package.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use protocol::{
+    Version,
+    product::{Platform, ProductId, parse_version},
+};
+use release::package::{self, Description};
+use serde_json::json;
+
+/// What to pack.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PackArgs {
+    /// Directory with the product's files
+    pub dir: PathBuf,
+    /// Name of the product, such as connector
+    #[arg(long)]
+    pub product: ProductId,
+    /// Its version
+    #[arg(long, value_parser = parse_version)]
+    pub version: Version,
+    /// The program to start, relative to DIR, such as bin/lockstep-connector
+    #[arg(long)]
+    pub program: String,
+    /// Argument with which the program tells by its exit code that it can run; repeat for more
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub self_check: Vec<String>,
+    /// Operating system it runs on: linux, windows
+    #[arg(long, default_value = std::env::consts::OS)]
+    pub os: String,
+    /// Processor it runs on: x86_64, aarch64
+    #[arg(long, default_value = std::env::consts::ARCH)]
+    pub arch: String,
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Print what was packed as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Packs.
+pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
+    ensure!(args.dir.is_dir(), "{} is not a directory", args.dir.display());
+    let description = Description {
+        product: args.product.clone(),
+        version: args.version.clone(),
+        platform: Platform { os: args.os.clone(), arch: args.arch.clone() },
+        program: args.program.clone(),
+        self_check: args.self_check.clone(),
+    };
+    let bar = ProgressBar::new(0).with_style(style());
+    let parent = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    let mut beside = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempfile_in(parent)
+        .with_context(|| format!("cannot write into {}", parent.display()))?;
+    let mut out = std::io::BufWriter::new(beside.as_file_mut());
+    let manifest = package::pack(&args.dir, &description, &mut out, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })
+    .with_context(|| format!("cannot pack {}", args.dir.display()))?;
+    drop(out);
+    bar.finish_and_clear();
+    let length = beside.as_file().metadata()?.len();
+    release::durable::make_public(beside.as_file())?;
+    beside.as_file().sync_all()?;
+    beside.persist(&args.output).with_context(|| format!("cannot write {}", args.output.display()))?;
+
+    if args.json {
+        println!("{}", json!({ "file": args.output, "length": length, "manifest": manifest }));
+    } else {
+        println!(
+            "{}: {} {} for {}, {} files, {} bytes packed into {length}",
+            args.output.display(),
+            args.product,
+            args.version,
+            description.platform,
+            manifest.files.len(),
+            manifest.content_size()
+        );
+    }
+    Ok(())
+}
+
+fn style() -> ProgressStyle {
+    // The template is a constant; should it ever be wrong, the plain bar will do.
+    ProgressStyle::with_template("Packing {bar:40} {bytes}/{total_bytes} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}

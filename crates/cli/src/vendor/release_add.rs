@@ -1,0 +1,215 @@
+//! `lockstep release`: what will be published next.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use protocol::{
+    Version,
+    catalog::{Entry, Release, StoreSchemas},
+    product::{ProductId, parse_version},
+};
+use release::package::{self, Manifest};
+use semver::VersionReq;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{
+    published,
+    staging::{Staging, target_path},
+};
+use crate::terminal::plain;
+
+/// What is said about a package.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AddArgs {
+    /// The repository
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// The package
+    pub file: PathBuf,
+    /// Server versions that it works with, such as ">=7.3, <7.4"; `*` for a product without a server. Left out: those
+    /// of the same major and minor version (for the updater: any)
+    #[arg(long, value_name = "REQUIREMENT")]
+    pub server: Option<VersionReq>,
+    /// Channel whose devices are offered it
+    #[arg(long, default_value = "stable")]
+    pub channel: String,
+    /// Oldest version that may be upgraded to it directly
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    pub upgrades_from: Option<Version>,
+    /// Oldest updater that can install it
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    pub updater: Option<Version>,
+    /// From now on nobody installs anything older than this version: older ones are withdrawn
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    pub floor: Option<Version>,
+    /// Newer versions that may be replaced by it, such as ">=7.4, <7.5"
+    #[arg(long, value_name = "REQUIREMENT")]
+    pub downgrade_from: Option<VersionReq>,
+    /// Oldest mail-store schema that it opens
+    #[arg(long, value_name = "N", requires = "store_writes")]
+    pub store_reads: Option<u32>,
+    /// Mail-store schema that it writes
+    #[arg(long, value_name = "N", requires = "store_reads")]
+    pub store_writes: Option<u32>,
+    /// Refuse the package when it is of another product
+    #[arg(long)]
+    pub product: Option<ProductId>,
+    /// Refuse the package when it is of another version
+    #[arg(long, value_parser = parse_version)]
+    pub version: Option<Version>,
+    /// Print what was added as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which repository.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ListArgs {
+    /// The repository
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which waiting release.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DropArgs {
+    /// The repository
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// Its target path, as `lockstep release list` shows it
+    pub target: String,
+}
+
+/// Checks a package to its last byte and puts it beside the repository, for the next publication.
+pub fn add(args: &AddArgs) -> anyhow::Result<()> {
+    let (manifest, length, sha256) = examine(&args.file)?;
+    let release = facts(args, &manifest)?;
+    let entry = Entry { target: target_path(&manifest), length, sha256, release };
+    let staging = Staging::open(&args.repo)?;
+
+    let of_same_path = |entries: Vec<Entry>| entries.into_iter().find(|e| e.target == entry.target);
+    let others = [
+        (of_same_path(published::unverified(&args.repo)?), "published"),
+        (of_same_path(staging.entries()?), "waiting to be published"),
+    ];
+    for (other, state) in others {
+        ensure!(
+            other.is_none_or(|o| o.sha256 == entry.sha256 && o.length == entry.length),
+            "{} is {state} already, with other bytes; a version is never changed, so give this one a new number",
+            entry.target
+        );
+    }
+    staging.put(&args.file, &entry)?;
+    if args.json {
+        println!("{}", json!({ "v": 1, "added": entry }));
+    } else {
+        println!("Added {}, for servers {}.", entry.target, entry.release.server);
+        println!("Next: `lockstep publish --repo {}`", args.repo.display());
+    }
+    Ok(())
+}
+
+/// Shows what waits.
+pub fn list(args: &ListArgs) -> anyhow::Result<()> {
+    let waiting = Staging::open(&args.repo)?.entries()?;
+    if args.json {
+        println!("{}", json!({ "v": 1, "waiting": waiting }));
+    } else if waiting.is_empty() {
+        println!("Nothing waits to be published.");
+    }
+    if !args.json {
+        for entry in waiting {
+            println!("{}  for servers {}", plain(&entry.target), entry.release.server);
+        }
+    }
+    Ok(())
+}
+
+/// Takes a waiting release back.
+pub fn drop_waiting(args: &DropArgs) -> anyhow::Result<()> {
+    let staging = Staging::open(&args.repo)?;
+    ensure!(
+        staging.entries()?.iter().any(|e| e.target == args.target),
+        "{} does not wait to be published; see `lockstep release list`",
+        args.target
+    );
+    staging.remove(&args.target)?;
+    println!("Dropped {}.", args.target);
+    Ok(())
+}
+
+/// Reads a package to its end: its manifest, its length in bytes, its SHA-256.
+pub fn examine(path: &Path) -> anyhow::Result<(Manifest, u64, String)> {
+    let open = || fs::File::open(path).with_context(|| format!("cannot read {}", path.display()));
+    let manifest = package::verify(open()?).with_context(|| format!("{} is refused", path.display()))?;
+    let mut hasher = Sha256::new();
+    let mut file = open()?;
+    let mut buffer = vec![0; 128 * 1024];
+    let mut length = 0;
+    loop {
+        match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
+            0 => return Ok((manifest, length, hex::encode(hasher.finalize()))),
+            n => {
+                hasher.update(&buffer[..n]);
+                length += n as u64;
+            }
+        }
+    }
+}
+
+fn facts(args: &AddArgs, manifest: &Manifest) -> anyhow::Result<Release> {
+    let package = &manifest.description;
+    if let Some(claimed) = args.product.as_ref().filter(|p| **p != package.product) {
+        bail!("{} holds {}, not {claimed}", args.file.display(), package.product);
+    }
+    if let Some(claimed) = args.version.as_ref().filter(|v| **v != package.version) {
+        bail!("{} holds version {}, not {claimed}", args.file.display(), package.version);
+    }
+    let channel = &args.channel;
+    ensure!(
+        (1..=32).contains(&channel.len()) && channel.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+        "{channel:?} is not a channel: 1 to 32 characters of a-z and '-'"
+    );
+    for (flag, version) in [("--floor", &args.floor), ("--upgrades-from", &args.upgrades_from)] {
+        if let Some(version) = version.as_ref().filter(|v| **v > package.version) {
+            bail!("{flag} {version} is above {}, the version in the package", package.version);
+        }
+    }
+    let store = match (args.store_reads, args.store_writes) {
+        (Some(reads_from), Some(writes)) => {
+            ensure!(reads_from <= writes, "--store-reads {reads_from} is above --store-writes {writes}");
+            Some(StoreSchemas { reads_from, writes })
+        }
+        _ => None,
+    };
+    Ok(Release {
+        product: package.product.clone(),
+        version: package.version.clone(),
+        channel: channel.clone(),
+        platform: package.platform.clone(),
+        server: args.server.clone().map_or_else(|| default_servers(package), Ok)?,
+        store,
+        upgrades_from: args.upgrades_from.clone(),
+        updater: args.updater.clone(),
+        floor: args.floor.clone(),
+        downgrade_from: args.downgrade_from.clone(),
+    })
+}
+
+/// The same major.minor is compatible unless the vendor says otherwise.
+fn default_servers(package: &package::Description) -> anyhow::Result<VersionReq> {
+    if package.product == ProductId::updater() {
+        return Ok(VersionReq::STAR);
+    }
+    let Version { major, minor, .. } = package.version;
+    let next = minor.checked_add(1).context("the minor version is too large")?;
+    Ok(format!(">={major}.{minor}, <{major}.{next}").parse()?)
+}

@@ -1,0 +1,119 @@
+//! Where releases wait for the next publication: `REPO/.staging`, beside what is served.
+//!
+//! `<product>/<file>.lpk` is the package, `<product>/<file>.lpk.json` what will be said about it. A package is complete before its
+//! description appears, so a description always has one.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use protocol::catalog::Entry;
+use release::{
+    durable::{self, Access},
+    package::Manifest,
+    tuf::{Verifier, VerifyingWriter},
+};
+
+/// The repository's work area.
+#[derive(Debug)]
+pub struct Staging {
+    dir: PathBuf,
+    _lock: fs::File,
+}
+
+impl Staging {
+    /// Opens it, and keeps other runs of this tool out of the repository until it is dropped.
+    pub fn open(repo: &Path) -> anyhow::Result<Self> {
+        let dir = repo.join(".staging");
+        durable::create_private_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let path = dir.join("lock");
+        let lock = fs::File::create(&path).with_context(|| format!("cannot use {}", path.display()))?;
+        lock.try_lock().with_context(|| format!("another lockstep is at work in {}", repo.display()))?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// Takes a package in. The bytes are checked against the entry while they are copied.
+    pub fn put(&self, package: &Path, entry: &Entry) -> anyhow::Result<()> {
+        let to = self.dir.join(&entry.target);
+        copy_verified(package, &to, entry)?;
+        let description = self.description(&entry.target);
+        durable::replace(&description, &serde_json::to_vec_pretty(entry)?, Access::Public)
+            .with_context(|| format!("cannot write {}", description.display()))
+    }
+
+    /// What waits, sorted by target.
+    pub fn entries(&self) -> anyhow::Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        for product in list(&self.dir)?.into_iter().filter(|p| p.is_dir()) {
+            for file in list(&product)? {
+                if file.extension().is_some_and(|e| e == "json") {
+                    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                    let entry: Entry =
+                        serde_json::from_slice(&bytes).with_context(|| format!("cannot read {}", file.display()))?;
+                    found.push(entry);
+                }
+            }
+        }
+        found.sort_by(|a, b| a.target.cmp(&b.target));
+        Ok(found)
+    }
+
+    /// Where a waiting package is.
+    pub fn package(&self, target: &str) -> PathBuf {
+        self.dir.join(target)
+    }
+
+    /// Forgets a release that waits. The description goes first: without it, the package is nothing.
+    pub fn remove(&self, target: &str) -> anyhow::Result<()> {
+        for path in [self.description(target), self.package(target)] {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(e).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn description(&self, target: &str) -> PathBuf {
+        self.dir.join(format!("{target}.json"))
+    }
+}
+
+/// The target path of a package.
+pub fn target_path(manifest: &Manifest) -> String {
+    let d = &manifest.description;
+    format!("{0}/{0}-{1}-{2}.lpk", d.product, d.version, d.platform)
+}
+
+/// Copies a package so that it appears under its name only when it is whole and durable.
+pub fn copy_verified(from: &Path, to: &Path, entry: &Entry) -> anyhow::Result<()> {
+    let parent = to.parent().context("a package has a directory")?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    let reading = || format!("cannot read {}", from.display());
+    let writing = || format!("cannot write {}", to.display());
+    let mut source = fs::File::open(from).with_context(reading)?;
+    let beside = tempfile::Builder::new().prefix(".new-").tempfile_in(parent).with_context(writing)?;
+    let mut out = VerifyingWriter::new(Verifier::new(entry.length, &entry.sha256), beside);
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match source.read(&mut buffer).with_context(reading)? {
+            0 => break,
+            n => out.write_all(&buffer[..n]).with_context(writing)?,
+        }
+    }
+    let beside = out.finish().with_context(|| format!("{} has changed", from.display()))?;
+    release::durable::make_public(beside.as_file()).with_context(writing)?;
+    beside.as_file().sync_all().with_context(writing)?;
+    beside.persist(to).with_context(writing)?;
+    durable::sync_dir(parent).with_context(writing)
+}
+
+fn list(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let reading = || format!("cannot read {}", dir.display());
+    fs::read_dir(dir).with_context(reading)?.map(|e| Ok(e.with_context(reading)?.path())).collect()
+}

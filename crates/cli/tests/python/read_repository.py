@@ -1,0 +1,58 @@
+"""Follows a Lockstep repository with python-tuf, over HTTP, and downloads one target.
+
+usage: read_repository.py REPO ROOT CLIENT-DIR TARGET EXPECTED-RELEASES
+CLIENT-DIR keeps the client's trusted metadata between two runs.
+"""
+
+import functools
+import http.server
+import json
+import pathlib
+import shutil
+import sys
+import threading
+
+from tuf.ngclient import Updater
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def main(repo, root, client, target, expected):
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=repo)
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+
+    client = pathlib.Path(client)
+    metadata, targets = client / "metadata", client / "targets"
+    shutil.rmtree(targets, ignore_errors=True)
+    metadata.mkdir(parents=True, exist_ok=True)
+    targets.mkdir()
+    updater = Updater(
+        metadata_dir=str(metadata),
+        metadata_base_url=f"{base}/metadata/",
+        target_dir=str(targets),
+        target_base_url=f"{base}/targets/",
+        bootstrap=pathlib.Path(root).read_bytes(),
+    )
+    updater.refresh()
+    info = updater.get_targetinfo(target)
+    assert info is not None, f"no {target}"
+    release = info.custom["lockstep"]
+    path = pathlib.Path(updater.download_target(info))
+    assert path.stat().st_size == info.length
+    assert path.read_bytes().startswith(b"LOCKSTEP-PACKAGE-1\n")
+
+    signed = lambda name: json.loads((metadata / name).read_text())["signed"]
+    assert len(signed("targets.json")["targets"]) == int(expected)
+    print(
+        f"timestamp {signed('timestamp.json')['version']}, "
+        f"root {signed('root.json')['version']}, {release['version']}"
+    )
+
+
+main(*sys.argv[1:])

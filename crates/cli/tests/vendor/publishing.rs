@@ -1,0 +1,196 @@
+//! From keys to a repository that clients follow.
+
+use std::{fs, io::Read};
+
+use protocol::{Timestamp, product::ProductId};
+use release::tuf::{DirectoryFetch, Verifier, consistent_target_path};
+
+use crate::bench::{Bench, copy_dir, read, versions};
+
+#[test]
+fn a_release_travels_from_a_directory_of_files_to_a_client() {
+    let bench = Bench::new();
+    bench.add("7.2.0", &["--server", ">=7.2, <7.3", "--store-reads", "1", "--store-writes", "2"]);
+    let said = bench.publish();
+    assert!(said.contains("Published connector/connector-7.2.0-linux-x86_64.lpk"), "{said}");
+
+    let state = bench.read(&bench.client("client")).unwrap();
+    assert_eq!(versions(&state), ["7.2.0"]);
+    assert!(state.skipped().is_empty());
+    let entry = &state.catalog().entries[0];
+    assert_eq!(entry.target, "connector/connector-7.2.0-linux-x86_64.lpk");
+    assert_eq!(entry.release.product, ProductId::connector());
+    assert_eq!(entry.release.store.unwrap().writes, 2);
+
+    let path = DirectoryFetch::new(bench.repo()).target(&consistent_target_path(&entry.target, &entry.sha256));
+    let bytes = fs::read(path).unwrap();
+    let mut verifier = Verifier::new(entry.length, &entry.sha256);
+    verifier.update(&bytes).unwrap();
+    verifier.finish().unwrap();
+    let into = tempfile::tempdir().unwrap();
+    let manifest = release::package::unpack(bytes.as_slice(), into.path()).unwrap();
+    assert_eq!(manifest.description.version, entry.release.version);
+    let program = fs::read_to_string(into.path().join("bin/lockstep-connector")).unwrap();
+    assert_eq!(program, "#!/bin/sh\necho 7.2.0\n");
+}
+
+#[test]
+fn a_client_with_the_older_state_follows_the_next_publication() {
+    let bench = Bench::published();
+    let client = bench.client("client");
+    assert_eq!(versions(&bench.read(&client).unwrap()), ["7.2.0"]);
+    bench.add("7.3.0", &["--server", ">=7.3, <7.4"]);
+    bench.publish();
+    let state = bench.read(&client).unwrap();
+    assert_eq!((versions(&state), state.version()), (vec!["7.2.0".into(), "7.3.0".into()], 2));
+    assert_eq!(versions(&client.known().unwrap().unwrap()), ["7.2.0", "7.3.0"]);
+}
+
+#[test]
+fn what_was_published_is_what_a_mirror_serves_byte_for_byte() {
+    let bench = Bench::published();
+    let state = bench.read(&bench.client("client")).unwrap();
+    let names: Vec<_> = state.metadata().iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(names, ["1.root.json", "1.snapshot.json", "1.targets.json", "timestamp.json"]);
+    for file in state.metadata() {
+        let mut published = Vec::new();
+        fs::File::open(bench.repo().join("metadata").join(&file.name)).unwrap().read_to_end(&mut published).unwrap();
+        assert_eq!(published, file.bytes, "{}", file.name);
+    }
+}
+
+#[test]
+fn a_timestamp_is_renewed_with_the_online_keys_alone() {
+    let bench = Bench::published();
+    let client = bench.client("client");
+    bench.read(&client).unwrap();
+    fs::rename(bench.path("offline"), bench.path("in the safe")).unwrap();
+    bench.ok(&["renew", "--repo", "repo", "--online", "online", "--timestamp-days", "60"]);
+    let pinned = fs::read(bench.path("online/root.json")).unwrap();
+    let fresh = release::tuf::Repository::open(&bench.path("fresh"), &pinned).unwrap();
+    for client in [&client, &fresh] {
+        let state = bench.read(client).unwrap();
+        assert_eq!((state.version(), versions(&state)), (2, vec!["7.2.0".into()]));
+        assert!(state.expires() > Timestamp::now() + jiff::SignedDuration::from_hours(24 * 50));
+    }
+}
+
+#[test]
+fn a_publication_that_is_cut_off_anywhere_leaves_the_old_state_or_the_new_one() {
+    let bench = Bench::published();
+    copy_dir(&bench.repo(), &bench.path("before"));
+    bench.add("7.3.0", &[]);
+    bench.publish();
+    // What `publish` writes, in the order it writes it: packages, N.targets, N.snapshot, timestamp.
+    let entry = bench.read(&bench.client("after")).unwrap().catalog().entries[1].clone();
+    let package = format!("targets/{}", consistent_target_path(&entry.target, &entry.sha256));
+    let order = [package.as_str(), "metadata/2.targets.json", "metadata/2.snapshot.json", "metadata/timestamp.json"];
+    let partial = bench.path("before");
+    for (n, file) in order.iter().enumerate() {
+        let state = read(&bench.client(&format!("client {n}")), &partial, Timestamp::now()).unwrap();
+        assert_eq!(versions(&state), ["7.2.0"], "before {file}");
+        fs::copy(bench.repo().join(file), partial.join(file)).unwrap();
+    }
+    let state = read(&bench.client("client"), &partial, Timestamp::now()).unwrap();
+    assert_eq!(versions(&state), ["7.2.0", "7.3.0"]);
+}
+
+#[test]
+fn a_first_publication_that_broke_off_is_finished_with_the_same_root() {
+    let bench = Bench::published();
+    let root = bench.root();
+    // As if it had been killed after the root: nothing else was written or remembered.
+    fs::remove_dir_all(bench.repo()).unwrap();
+    for ring in ["offline", "online"] {
+        fs::remove_dir_all(bench.path(ring).join("trusted")).unwrap();
+    }
+    bench.add("7.2.0", &[]);
+    bench.publish();
+    assert_eq!(bench.root(), root);
+    assert_eq!(versions(&bench.read(&bench.client("client")).unwrap()), ["7.2.0"]);
+}
+
+#[test]
+fn a_version_is_never_published_with_other_bytes() {
+    let bench = Bench::published();
+    let again = bench.pack("7.2.0");
+    let file = again.to_str().unwrap();
+    // The same bytes may be said something else about.
+    bench.ok(&["release", "add", "--repo", "repo", file, "--server", ">=7.2, <7.5"]);
+    bench.publish();
+    assert_eq!(
+        bench.read(&bench.client("client")).unwrap().catalog().entries[0].release.server.to_string(),
+        ">=7.2, <7.5"
+    );
+
+    fs::write(bench.path("build-7.2.0/share/notes.txt"), "other").unwrap();
+    let other = bench.path("other.lpk");
+    bench.ok(&[
+        "pack",
+        "build-7.2.0",
+        "--product",
+        "connector",
+        "--version",
+        "7.2.0",
+        "--program",
+        "bin/lockstep-connector",
+        "--os",
+        "linux",
+        "--arch",
+        "x86_64",
+        "-o",
+        other.to_str().unwrap(),
+    ]);
+    let why = bench.fails(&["release", "add", "--repo", "repo", other.to_str().unwrap()]);
+    assert!(why.contains("published already, with other bytes"), "{why}");
+}
+
+#[test]
+fn a_package_must_be_what_it_is_claimed_to_be() {
+    let bench = Bench::new();
+    let file = bench.pack("7.3.0");
+    let add = ["release", "add", "--repo", "repo", file.to_str().unwrap()];
+    for (flags, reason) in [
+        (vec!["--version", "7.4.0"], "holds version 7.3.0, not 7.4.0"),
+        (vec!["--product", "updater"], "holds connector, not updater"),
+        (vec!["--floor", "7.4.0"], "--floor 7.4.0 is above 7.3.0"),
+        (vec!["--channel", "Stable!"], "is not a channel"),
+        (vec!["--store-reads", "3", "--store-writes", "2"], "--store-reads 3 is above"),
+    ] {
+        let why = bench.fails(&[&add, flags.as_slice()].concat());
+        assert!(why.contains(reason), "{why}");
+    }
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    assert!(bench.fails(&add).contains("is refused"));
+    bytes.push(0);
+    fs::write(&file, "not a package").unwrap();
+    assert!(bench.fails(&add).contains("not a Lockstep package"));
+    assert!(bench.ok(&["release", "list", "--repo", "repo"]).contains("Nothing waits"));
+}
+
+#[test]
+fn what_waits_can_be_listed_and_taken_back() {
+    let bench = Bench::new();
+    bench.add("7.3.0", &[]);
+    let target = "connector/connector-7.3.0-linux-x86_64.lpk";
+    let listed = bench.ok(&["release", "list", "--repo", "repo"]);
+    assert_eq!(listed, format!("{target}  for servers >=7.3, <7.4\n"));
+    bench.ok(&["release", "drop", "--repo", "repo", target]);
+    assert!(bench.fails(&["release", "drop", "--repo", "repo", target]).contains("does not wait"));
+    bench.publish();
+    assert!(bench.read(&bench.client("client")).unwrap().catalog().entries.is_empty());
+}
+
+#[test]
+fn inspect_shows_packages_and_repositories_and_fails_on_what_does_not_verify() {
+    let bench = Bench::published();
+    let shown = bench.ok(&["inspect", "connector-7.2.0.lpk"]);
+    assert!(shown.contains("connector 7.2.0 for linux-x86_64"), "{shown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&bench.ok(&["inspect", "repo", "--root", "offline/root.json", "--json"])).unwrap();
+    assert_eq!(json["releases"][0]["release"]["version"], "7.2.0");
+    fs::write(bench.repo().join("metadata/1.targets.json"), "{}").unwrap();
+    assert!(bench.fails(&["inspect", "repo"]).contains("does not verify"));
+}

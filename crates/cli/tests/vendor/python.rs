@@ -1,0 +1,85 @@
+//! python-tuf, the reference implementation of TUF, reads what the editor writes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::bench::{Bench, PASSPHRASE, text};
+
+#[test]
+fn python_tuf_follows_the_repository_and_gets_a_target() {
+    let bench = Bench::published();
+    let client = bench.path("python-client");
+    let read = |expected: &str| {
+        let output = Command::new(python())
+            .arg(here().join("read_repository.py"))
+            .args([&bench.path("repo"), &bench.path("offline/root.json"), &client])
+            .args(["connector/connector-7.2.0-linux-x86_64.lpk", expected])
+            .output()
+            .unwrap();
+        let (out, err) = text(&output);
+        assert!(output.status.success(), "{out}\n{err}");
+        out
+    };
+    assert!(read("1").contains("timestamp 1, root 1, 7.2.0"));
+    bench.add("7.3.0", &["--server", ">=7.3, <7.4"]);
+    bench.publish();
+    bench.ok(&["renew", "--repo", "repo", "--online", "online"]);
+    for key in ["timestamp", "snapshot", "targets", "root1"] {
+        bench.ok(&["key", "replace", key, "--repo", "repo", "--offline", "offline", "--online", "online"]);
+    }
+    // The same client, with what it remembers of the first state.
+    assert!(read("2").contains("timestamp 7, root 5, 7.2.0"));
+}
+
+#[test]
+fn python_reads_the_encrypted_keys() {
+    let bench = Bench::new();
+    let output = Command::new(python())
+        .arg(here().join("read_key.py"))
+        .arg(bench.path("offline/targets.pem"))
+        .arg(PASSPHRASE)
+        .output()
+        .unwrap();
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{out}\n{err}");
+    let draft = fs::read_to_string(bench.path("offline/root-draft.json")).unwrap();
+    assert!(draft.contains(out.trim()), "{out}");
+}
+
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python")
+}
+
+/// The interpreter of a virtual environment with the pinned requirements, made on first use and kept in the target
+/// directory. Without one this test has proved nothing, so it fails.
+fn python() -> PathBuf {
+    let requirements = fs::read_to_string(here().join("requirements.txt")).unwrap();
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../python-venv");
+    fs::create_dir_all(&venv).unwrap();
+    // Tests run at the same time, also in processes of their own.
+    let lock = fs::File::create(venv.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let python = venv.join("bin/python");
+    let stamp = venv.join("requirements-installed.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements) {
+        return python;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv), "install python3 and python3-venv");
+    run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(here().join("requirements.txt")),
+        "pip could not install tests/python/requirements.txt",
+    );
+    fs::write(stamp, requirements).unwrap();
+    python
+}
+
+fn run(command: &mut Command, advice: &str) {
+    let output = command.output().unwrap_or_else(|e| panic!("{advice}: {e}"));
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{advice}\n{out}\n{err}");
+}

@@ -1,0 +1,49 @@
+//! Files that are replaced whole or not at all, and that nobody but their owner reads.
+
+use std::{fs, io::Write, path::Path};
+
+/// Replaces `path` atomically and durably with a file that only its owner can read (mode 0600 where there are
+/// modes): a reader sees the old content or the new one, whole.
+///
+/// # Errors
+/// From the file system; the old file is then untouched.
+pub fn replace_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let temporary = write_beside(path, content, true)?;
+    fs::rename(&temporary, path)?;
+    crate::platform::sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// As [`replace_private`], but quick rather than durable: for what is written anew every few seconds anyway.
+///
+/// # Errors
+/// From the file system; the old file is then untouched.
+pub fn replace_private_quickly(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let temporary = write_beside(path, content, false)?;
+    fs::rename(&temporary, path)
+}
+
+/// Makes a directory, with its parents, that only its owner can enter.
+///
+/// # Errors
+/// From the file system.
+pub fn private_directory(path: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)?;
+    crate::platform::make_private(path, true)
+}
+
+fn write_beside(path: &Path, content: &[u8], durable: bool) -> std::io::Result<std::path::PathBuf> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    match fs::remove_file(&temporary) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let mut file = crate::platform::create_private(&temporary)?;
+    file.write_all(content)?;
+    if durable {
+        file.sync_all()?;
+    }
+    Ok(temporary)
+}

@@ -1,0 +1,411 @@
+//! The gate between the local mailbox and the mail server: online, offline, or upgrading. A pure state machine; when it
+//! is not online, nothing goes to or comes from the mail server.
+//!
+//! ```text
+//!              first answer, or none            mail server reached
+//!  starting ──────────────────────► permitted ─────────────────────► online
+//!                    │                  ▲  ▲                            │ unreachable, login refused
+//!                    │ incompatible     │  └──────── offline ◄──────────┘
+//!                    ▼                  │ compatible
+//!          offline / upgrading ─────────┘
+//! ```
+//!
+//! It fails open: when the site's server cannot be asked, the last decision about *this version* counts, and where
+//! there is none, mail goes. Only a decision that this version is incompatible closes it.
+
+use jiff::Timestamp;
+use protocol::{
+    Decision, Directive, Version,
+    device::{DeviceState, ProductState},
+    message::Gate,
+};
+use serde::{Deserialize, Serialize};
+
+/// The site's last decision about a version of this program. Kept on disk, so that a restart does not open the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The version that was decided about.
+    pub about: Version,
+    /// Whether it cannot work with the mail server.
+    pub incompatible: bool,
+    /// The version that could, if there is one.
+    #[serde(default)]
+    pub needed: Option<Version>,
+    /// Why, in the server's words.
+    pub why: String,
+    /// Where the installer is.
+    #[serde(default)]
+    pub integration_page: Option<String>,
+    /// Where people read mail in a browser.
+    #[serde(default)]
+    pub webmail: Option<String>,
+}
+
+impl Verdict {
+    /// What a directive means for the running version.
+    pub fn of(directive: &Directive, running: &Version, integration_page: &str, webmail: Option<&str>) -> Self {
+        // A decision to go to what runs already is about a version that is gone.
+        let already = directive.decision.version() == Some(running);
+        Self {
+            about: running.clone(),
+            incompatible: directive.decision.is_incompatible() && !already,
+            needed: match &directive.decision {
+                Decision::Required { version, .. } => Some(version.clone()),
+                _ => None,
+            },
+            why: directive.why.clone(),
+            integration_page: Some(integration_page.to_owned()).filter(|page| !page.is_empty()),
+            webmail: webmail.map(str::to_owned),
+        }
+    }
+}
+
+/// How the mail server was found last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Mail {
+    /// Not tried since the gate let mail pass.
+    #[default]
+    Untried,
+    /// It works.
+    Reached,
+    /// It does not; with the reason in words.
+    Failing(String),
+}
+
+/// What the local updater is doing about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Updater {
+    /// There is none on this PC.
+    #[default]
+    Missing,
+    /// There is one, and this is what it says of the connector.
+    Present(ProductState),
+}
+
+/// The gate's state, and all that it depends on.
+#[derive(Debug, Clone)]
+pub struct GateMachine {
+    running: Version,
+    verdict: Option<Verdict>,
+    asked: bool,
+    updater: Updater,
+    mail: Mail,
+    gate: Gate,
+    /// When `gate` last changed.
+    since: Timestamp,
+    last_online_at: Option<Timestamp>,
+    last_offline_at: Option<Timestamp>,
+}
+
+impl GateMachine {
+    /// Closed until the site's server has been asked. `kept` is the decision that was kept from before; one about another
+    /// version says nothing about this one.
+    pub fn new(running: Version, kept: Option<Verdict>, now: Timestamp) -> Self {
+        let verdict = kept.filter(|kept| kept.about == running);
+        let gate = Gate::Offline;
+        Self {
+            running,
+            verdict,
+            asked: false,
+            updater: Updater::Missing,
+            mail: Mail::Untried,
+            gate,
+            since: now,
+            last_online_at: None,
+            last_offline_at: None,
+        }
+    }
+
+    /// The site's server has decided.
+    pub fn decided(&mut self, verdict: Verdict, now: Timestamp) {
+        self.asked = true;
+        if verdict.incompatible {
+            self.mail = Mail::Untried;
+        }
+        self.verdict = Some(verdict);
+        self.settle(now);
+    }
+
+    /// The site's server cannot be asked: the last decision stays.
+    pub fn not_decided(&mut self, now: Timestamp) {
+        self.asked = true;
+        self.settle(now);
+    }
+
+    /// What the local updater says.
+    pub fn updater(&mut self, updater: Updater, now: Timestamp) {
+        self.updater = updater;
+        self.settle(now);
+    }
+
+    /// How the mail server was found. Ignored when no mail may pass: then it was found before the gate closed.
+    pub fn mail(&mut self, mail: Mail, now: Timestamp) {
+        if self.permits() {
+            self.mail = mail;
+            self.settle(now);
+        }
+    }
+
+    /// Whether the connector may talk to the mail server.
+    pub fn permits(&self) -> bool {
+        self.asked && !self.is_incompatible()
+    }
+
+    /// Where the gate stands.
+    pub fn gate(&self) -> Gate {
+        self.gate
+    }
+
+    /// The last decision, to be kept.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// When the gate last changed.
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// When it last became online.
+    pub fn last_online_at(&self) -> Option<Timestamp> {
+        self.last_online_at
+    }
+
+    /// When it last ceased to be online.
+    pub fn last_offline_at(&self) -> Option<Timestamp> {
+        self.last_offline_at
+    }
+
+    /// What the user should know: why the gate is not open, what to do, and where mail is meanwhile.
+    pub fn notice(&self) -> Option<String> {
+        if self.gate == Gate::Online {
+            return None;
+        }
+        if let Some(verdict) = self.verdict.as_ref().filter(|_| self.is_incompatible()) {
+            return Some(self.incompatible_notice(verdict));
+        }
+        match &self.mail {
+            Mail::Failing(reason) => Some(format!(
+                "Offline: {reason}. Mail that is here can be read; changes and outgoing mail are kept and go out as soon \
+                 as the mail server can be reached."
+            )),
+            Mail::Untried | Mail::Reached => None,
+        }
+    }
+
+    fn incompatible_notice(&self, verdict: &Verdict) -> String {
+        let needs = match &verdict.needed {
+            Some(version) => format!("version {version} is needed"),
+            None => "there is no version for it yet".to_owned(),
+        };
+        let webmail = match &verdict.webmail {
+            Some(url) => format!(" Meanwhile use the WebMail at {url} or any other mail program."),
+            None => " Meanwhile use the WebMail or any other mail program.".to_owned(),
+        };
+        let kept = "Mail that is here can be read; changes and outgoing mail are kept and go out afterwards.";
+        if self.gate == Gate::Upgrading {
+            return format!(
+                "Upgrading: the connector {} does not work with the mail server any more, {needs}, and it is being \
+                 installed now. Nothing needs to be done. {kept}",
+                self.running
+            );
+        }
+        format!(
+            "Offline: the connector {} does not work with the mail server any more ({}); {needs}. {} {kept}{webmail}",
+            self.running,
+            verdict.why,
+            self.what_to_do(verdict),
+        )
+    }
+
+    fn what_to_do(&self, verdict: &Verdict) -> String {
+        match &self.updater {
+            Updater::Missing => match &verdict.integration_page {
+                Some(page) => format!("To go on, install it from {page} (this asks for the administrator's password)."),
+                None => "To go on, ask the administrator to install it.".to_owned(),
+            },
+            Updater::Present(state) if state.state == DeviceState::AwaitingConsent => {
+                "It is ready on this computer and waits for your consent.".to_owned()
+            }
+            Updater::Present(state) => match &state.detail {
+                Some(detail) => format!("The updater could not install it: {detail}. Tell the administrator."),
+                None => "The updater cannot install it now. Tell the administrator.".to_owned(),
+            },
+        }
+    }
+
+    fn is_incompatible(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.incompatible)
+    }
+
+    fn settle(&mut self, now: Timestamp) {
+        let gate = self.where_it_stands();
+        if gate == self.gate {
+            return;
+        }
+        match (self.gate, gate) {
+            (_, Gate::Online) => self.last_online_at = Some(now),
+            (Gate::Online, _) => self.last_offline_at = Some(now),
+            _ => {}
+        }
+        self.gate = gate;
+        self.since = now;
+    }
+
+    fn where_it_stands(&self) -> Gate {
+        if !self.is_incompatible() {
+            return if self.permits() && self.mail == Mail::Reached { Gate::Online } else { Gate::Offline };
+        }
+        let upgradable = self.verdict.as_ref().is_some_and(|verdict| verdict.needed.is_some());
+        match &self.updater {
+            Updater::Present(product) if upgradable => match product.state {
+                DeviceState::RolledBack | DeviceState::Failed | DeviceState::AwaitingConsent => Gate::Offline,
+                _ => Gate::Upgrading,
+            },
+            _ => Gate::Offline,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    fn compatible() -> Verdict {
+        Verdict {
+            about: version("7.2.0"),
+            incompatible: false,
+            needed: None,
+            why: "current".into(),
+            integration_page: Some("https://server.example/integration".into()),
+            webmail: Some("https://webmail.example".into()),
+        }
+    }
+
+    fn incompatible() -> Verdict {
+        Verdict {
+            incompatible: true,
+            needed: Some(version("7.3.0")),
+            why: "the mail server is at 7.3.0".into(),
+            ..compatible()
+        }
+    }
+
+    fn present(state: DeviceState) -> Updater {
+        Updater::Present(ProductState { state, ..ProductState::default() })
+    }
+
+    fn online() -> GateMachine {
+        let mut gate = GateMachine::new(version("7.2.0"), None, at(0));
+        gate.decided(compatible(), at(1));
+        gate.mail(Mail::Reached, at(2));
+        assert_eq!(gate.gate(), Gate::Online);
+        gate
+    }
+
+    #[test]
+    fn nothing_passes_before_the_server_was_asked() {
+        let mut gate = GateMachine::new(version("7.2.0"), Some(compatible()), at(0));
+        assert!(!gate.permits());
+        gate.mail(Mail::Reached, at(1));
+        assert_eq!(gate.gate(), Gate::Offline, "news from before the answer is not believed");
+        gate.decided(compatible(), at(2));
+        assert!(gate.permits());
+        assert_eq!(gate.gate(), Gate::Offline, "online means that the mail server was reached");
+        gate.mail(Mail::Reached, at(3));
+        assert_eq!((gate.gate(), gate.since(), gate.last_online_at()), (Gate::Online, at(3), Some(at(3))));
+        assert_eq!(gate.notice(), None);
+    }
+
+    #[test]
+    fn it_fails_open_when_the_server_cannot_be_asked() {
+        let mut gate = GateMachine::new(version("7.2.0"), None, at(0));
+        gate.not_decided(at(1));
+        assert!(gate.permits());
+        gate.mail(Mail::Reached, at(2));
+        gate.not_decided(at(3));
+        assert_eq!(gate.gate(), Gate::Online);
+    }
+
+    #[test]
+    fn an_incompatible_version_stays_offline_also_when_the_server_is_gone_or_the_program_restarts() {
+        let mut gate = online();
+        gate.decided(incompatible(), at(5));
+        assert!(!gate.permits());
+        assert_eq!((gate.gate(), gate.since(), gate.last_offline_at()), (Gate::Offline, at(5), Some(at(5))));
+        gate.mail(Mail::Reached, at(6));
+        gate.not_decided(at(7));
+        assert!(!gate.permits());
+
+        let mut restarted = GateMachine::new(version("7.2.0"), gate.verdict().cloned(), at(8));
+        restarted.not_decided(at(9));
+        assert!(!restarted.permits());
+
+        let mut upgraded = GateMachine::new(version("7.3.0"), gate.verdict().cloned(), at(8));
+        upgraded.not_decided(at(9));
+        assert!(upgraded.permits(), "the decision was about the version before");
+    }
+
+    #[test]
+    fn with_an_updater_it_is_upgrading_until_the_updater_gives_up() {
+        for (state, expected) in [
+            (DeviceState::Idle, Gate::Upgrading),
+            (DeviceState::Staging, Gate::Upgrading),
+            (DeviceState::Staged, Gate::Upgrading),
+            (DeviceState::Activating, Gate::Upgrading),
+            (DeviceState::Confirming, Gate::Upgrading),
+            (DeviceState::AwaitingConsent, Gate::Offline),
+            (DeviceState::RolledBack, Gate::Offline),
+            (DeviceState::Failed, Gate::Offline),
+        ] {
+            let mut gate = online();
+            gate.updater(present(state), at(4));
+            gate.decided(incompatible(), at(5));
+            assert_eq!(gate.gate(), expected, "{state:?}");
+            assert!(!gate.permits());
+        }
+        let mut gate = online();
+        gate.updater(present(DeviceState::Idle), at(4));
+        gate.decided(Verdict { needed: None, ..incompatible() }, at(5));
+        assert_eq!(gate.gate(), Gate::Offline, "there is nothing to upgrade to");
+    }
+
+    #[test]
+    fn a_mail_server_that_fails_shows_and_mends() {
+        let mut gate = online();
+        gate.mail(Mail::Failing("the mail server does not answer".into()), at(5));
+        assert_eq!((gate.gate(), gate.permits()), (Gate::Offline, true));
+        assert!(gate.notice().unwrap().contains("does not answer"));
+        gate.mail(Mail::Reached, at(9));
+        assert_eq!(
+            (gate.gate(), gate.last_offline_at(), gate.last_online_at()),
+            (Gate::Online, Some(at(5)), Some(at(9)))
+        );
+    }
+
+    #[test]
+    fn the_notice_says_why_what_to_do_and_where_the_webmail_is() {
+        let mut gate = online();
+        gate.decided(incompatible(), at(5));
+        insta::assert_snapshot!("notice_without_updater", gate.notice().unwrap());
+        gate.updater(present(DeviceState::Staging), at(6));
+        insta::assert_snapshot!("notice_upgrading", gate.notice().unwrap());
+        gate.updater(present(DeviceState::AwaitingConsent), at(6));
+        insta::assert_snapshot!("notice_awaiting_consent", gate.notice().unwrap());
+        let failed = ProductState {
+            state: DeviceState::Failed,
+            detail: Some("cannot update: metadata expired on 2024-01-01".into()),
+            ..ProductState::default()
+        };
+        gate.updater(Updater::Present(failed), at(6));
+        insta::assert_snapshot!("notice_failed", gate.notice().unwrap());
+    }
+}

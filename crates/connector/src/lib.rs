@@ -1,0 +1,44 @@
+//! `lockstep-connector`: an offline mailbox for any mail program.
+//!
+//! It is an IMAP and submission server on 127.0.0.1 for the user's own mail program, and an IMAP and submission client
+//! towards the mail server. Between the two stands the gate: when the site's server says that this version cannot work
+//! with the mail server, nothing goes to or comes from it, and everything local goes on.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`profile`], [`account`], [`secrets`], [`live`], [`settings`] | which site, who, with which secrets, and what of it may change |
+//! | [`setup`] | makes an account on this PC |
+//! | [`gate`], [`gatekeeper`] | online, offline, upgrading: a pure machine, and who holds it |
+//! | [`checkin`], [`server_client`], [`sse`], [`updater_client`] | asking the site's server and the local updater |
+//! | [`upstream`], [`sync`] | IMAP towards the mail server: the client, and keeping both sides the same |
+//! | [`submission`], [`outbox`] | submission towards the mail server: the client, and what waits to be sent |
+//! | [`local`] | the local IMAP and submission servers, and the thread that the store lives on |
+//! | [`run`], [`instance`], [`status`], [`self_check`] | the running program |
+//! | [`tls`], [`files`], [`clock`], [`backoff`], [`platform`] | whom to believe, private files, time, patience, systems |
+
+pub mod account;
+pub mod backoff;
+pub mod checkin;
+pub mod clock;
+pub mod files;
+pub mod gate;
+pub mod gatekeeper;
+pub mod instance;
+pub mod live;
+pub mod local;
+pub mod outbox;
+pub mod platform;
+pub mod profile;
+pub mod run;
+pub mod secrets;
+pub mod self_check;
+pub mod server_client;
+pub mod settings;
+pub mod setup;
+pub mod sse;
+pub mod status;
+pub mod submission;
+pub mod sync;
+pub mod tls;
+pub mod updater_client;
+pub mod upstream;

@@ -1,0 +1,198 @@
+//! One IMAP client's socket: moves bytes between it and the session, and wakes an idle client when something changes.
+
+use super::framing::{Frame, Framer};
+use super::session::{Next, Output, Session};
+use crate::local::{CallError, LocalContext, StoreHandle, stopped};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+
+/// A client that has not logged in is closed after this silence …
+const SILENCE_BEFORE_LOGIN: Duration = Duration::from_secs(60);
+/// … one that has, after this (RFC 3501, section 5.4: at least 30 minutes).
+const SILENCE: Duration = Duration::from_secs(31 * 60);
+/// A client that does not read its answers is closed after this.
+const UNREAD: Duration = Duration::from_secs(5 * 60);
+
+struct Connection {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    framer: Framer,
+    session: Option<Box<Session>>,
+    store: StoreHandle,
+    notices: watch::Receiver<Option<String>>,
+    shutdown: watch::Receiver<bool>,
+    buffer: Vec<u8>,
+}
+
+/// Why waiting for input ended.
+enum Input {
+    Frame(Frame),
+    /// The client closed its side.
+    End,
+    Silence,
+    Shutdown,
+}
+
+/// Serves one client until it leaves.
+pub(in crate::local) async fn run(
+    stream: TcpStream,
+    context: LocalContext,
+    shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let (reader, writer) = stream.into_split();
+    let mut session = Box::new(Session::new(context.credentials, context.version));
+    let mut notices = context.notices;
+    let now = notices.borrow_and_update().clone();
+    if let Some(text) = now {
+        session.alert(&text);
+    }
+    let greeting = session.greeting();
+    let framer = Framer::default();
+    let buffer = vec![0; 16 * 1024];
+    let mut connection =
+        Connection { reader, writer, framer, session: Some(session), store: context.store, notices, shutdown, buffer };
+    connection.write(&greeting).await?;
+    connection.serve().await
+}
+
+impl Connection {
+    async fn serve(&mut self) -> io::Result<()> {
+        loop {
+            match self.input().await? {
+                Input::Frame(Frame::Continue) => self.write(b"+ go ahead\r\n").await?,
+                Input::Frame(frame) => {
+                    self.take_notice();
+                    self.session()?.begin(frame);
+                    if !self.answer().await? {
+                        return self.writer.shutdown().await;
+                    }
+                }
+                Input::End => return Ok(()),
+                Input::Silence => return self.write(b"* BYE nothing heard for too long\r\n").await,
+                Input::Shutdown => return self.write(b"* BYE the connector is stopping or restarting\r\n").await,
+            }
+        }
+    }
+
+    /// Carries out what the session has begun; false when the connection is to be closed.
+    async fn answer(&mut self) -> io::Result<bool> {
+        loop {
+            let Output { bytes, next, pause } = self.step().await?;
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            self.write(&bytes).await?;
+            match next {
+                Next::More => {}
+                Next::Command | Next::Line => return Ok(true),
+                Next::Close => return Ok(false),
+                Next::Idle => return self.idle().await,
+            }
+        }
+    }
+
+    /// Until the client sends a line, tells it at once what changes; false when the connection is to be closed.
+    async fn idle(&mut self) -> io::Result<bool> {
+        let mut folder = self.session()?.selected_folder().map(|id| self.store.watch_folder(id));
+        loop {
+            // Once after the watch began, so that nothing falls between; then after each change.
+            let Output { bytes, next, .. } = self.step().await?;
+            self.write(&bytes).await?;
+            if next == Next::Close {
+                return Ok(false);
+            }
+            let expect = self.session()?.expect();
+            if let Some(frame) = self.framer.next(expect) {
+                self.session()?.begin(frame);
+                let Output { bytes, next, .. } = self.step().await?;
+                self.write(&bytes).await?;
+                return Ok(next != Next::Close);
+            }
+            tokio::select! {
+                read = self.reader.read(&mut self.buffer) => match read? {
+                    0 => return Ok(false),
+                    n => self.framer.push(&self.buffer[..n]),
+                },
+                () = changed(folder.as_mut()) => {}
+                Ok(()) = self.notices.changed() => self.take_notice(),
+                () = stopped(&mut self.shutdown) => {
+                    self.write(b"* BYE the connector is stopping or restarting\r\n").await?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Runs one step of the session on the store's thread.
+    async fn step(&mut self) -> io::Result<Output> {
+        let mut session = self.session.take().ok_or_else(lost)?;
+        let now = jiff::Timestamp::now().as_second();
+        let (session, output) = self
+            .store
+            .call(move |store| {
+                let output = session.step(store, now);
+                Ok((session, output))
+            })
+            .await
+            .map_err(|error: CallError| io::Error::other(error))?;
+        self.session = Some(session);
+        Ok(output)
+    }
+
+    async fn input(&mut self) -> io::Result<Input> {
+        loop {
+            let session = self.session()?;
+            let (expect, logged_in) = (session.expect(), session.is_authenticated());
+            if let Some(frame) = self.framer.next(expect) {
+                return Ok(Input::Frame(frame));
+            }
+            let silence = if logged_in { SILENCE } else { SILENCE_BEFORE_LOGIN };
+            tokio::select! {
+                read = self.reader.read(&mut self.buffer) => match read? {
+                    0 => return Ok(Input::End),
+                    n => self.framer.push(&self.buffer[..n]),
+                },
+                () = tokio::time::sleep(silence) => return Ok(Input::Silence),
+                () = stopped(&mut self.shutdown) => return Ok(Input::Shutdown),
+            }
+        }
+    }
+
+    fn take_notice(&mut self) {
+        if self.notices.has_changed().unwrap_or(false) {
+            let text = self.notices.borrow_and_update().clone();
+            if let (Some(text), Some(session)) = (text, &mut self.session) {
+                session.alert(&text);
+            }
+        }
+    }
+
+    fn session(&mut self) -> io::Result<&mut Session> {
+        self.session.as_deref_mut().ok_or_else(lost)
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        tokio::time::timeout(UNREAD, self.writer.write_all(bytes)).await?
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("the session was lost with the mail store")
+}
+
+/// Ready when the watched folder changes; never without one.
+async fn changed(folder: Option<&mut watch::Receiver<u64>>) {
+    match folder {
+        // An error means that the store is closed; the next step says so.
+        Some(folder) => {
+            if folder.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}

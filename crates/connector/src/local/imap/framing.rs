@@ -1,0 +1,239 @@
+//! Cutting the client's bytes into commands: lines and literals (RFC 3501, section 4.3; LITERAL+, RFC 7888).
+//!
+//! | Attack | Defence |
+//! |---|---|
+//! | a line that never ends | [`MAX_LINE`] for all lines of a command together; then the connection is closed |
+//! | `{4294967295}` before or after login | limits by what is allowed now; a synchronising literal is refused before a byte of it is sent, another is skipped without being kept |
+//! | a literal announced and never sent | memory grows only with what arrives |
+//! | many literals in one command | all of them count together |
+
+/// Most bytes of a command outside literals.
+pub(super) const MAX_LINE: usize = 64 * 1024;
+/// Most bytes of all literals of a command other than APPEND.
+pub(super) const MAX_ARGUMENTS: usize = 256 * 1024;
+/// Most bytes of an appended message (64 MiB).
+pub(super) const MAX_APPEND: usize = 64 * 1024 * 1024;
+/// Most bytes of all literals before login.
+pub(super) const MAX_BEFORE_LOGIN: usize = 4 * 1024;
+/// The longest non-synchronising literal that is skipped; a longer one closes the connection.
+const MAX_SKIP: usize = 1024 * 1024 * 1024;
+
+/// What the bytes so far amount to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// A whole command, with its literals and its final line end.
+    Command(Vec<u8>),
+    /// One line without its line end, where a command is not expected (AUTHENTICATE, IDLE).
+    Line(Vec<u8>),
+    /// The client waits for permission to send a literal.
+    Continue,
+    /// A command of this tag had a literal that is too big; it has been skipped.
+    TooBig(String),
+    /// The line limit is exceeded: the connection cannot be saved.
+    Overflow,
+}
+
+/// What the session expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// A command.
+    Command {
+        /// After login larger literals are allowed.
+        authenticated: bool,
+    },
+    /// A single line.
+    Line,
+}
+
+/// The bytes received and not yet given out.
+#[derive(Debug, Default)]
+pub(super) struct Framer {
+    input: Vec<u8>,
+    /// Bytes of `input` already given out: removed once at each `push`.
+    consumed: usize,
+    /// The command being put together.
+    command: Vec<u8>,
+    /// Bytes of the present literal still to come.
+    literal_left: usize,
+    /// Bytes of `command` that came in literals.
+    literals: usize,
+    /// The present command is too big: throw it away to its end.
+    skipping: bool,
+}
+
+impl Framer {
+    /// Takes what came from the client.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.input.drain(..self.consumed);
+        self.consumed = 0;
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// The next frame, or `None` if more bytes are needed.
+    pub(super) fn next(&mut self, expect: Expect) -> Option<Frame> {
+        loop {
+            if self.literal_left > 0 {
+                let take = self.literal_left.min(self.input.len() - self.consumed);
+                if !self.skipping {
+                    self.command.extend_from_slice(&self.input[self.consumed..self.consumed + take]);
+                }
+                self.consumed += take;
+                self.literal_left -= take;
+                if self.literal_left > 0 {
+                    return None;
+                }
+            }
+            let waiting = &self.input[self.consumed..];
+            let Some(end) = waiting.iter().position(|&b| b == b'\n') else {
+                let line = waiting.len() + self.command.len() - self.literals;
+                return (line > MAX_LINE).then_some(Frame::Overflow);
+            };
+            let line = &waiting[..=end];
+            self.consumed += end + 1;
+            if line.len() + self.command.len() - self.literals > MAX_LINE {
+                return Some(Frame::Overflow);
+            }
+            let Expect::Command { authenticated } = expect else {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                return Some(Frame::Line(line.strip_suffix(b"\r").unwrap_or(line).to_vec()));
+            };
+            self.command.extend_from_slice(line);
+            let Some((length, synchronising)) = announced_literal(line) else {
+                return Some(self.finish());
+            };
+            let limit = match authenticated {
+                false => MAX_BEFORE_LOGIN,
+                true if is_append(&self.command) => MAX_APPEND,
+                true => MAX_ARGUMENTS,
+            };
+            let too_big = self.skipping || self.literals.saturating_add(length) > limit;
+            match (too_big, synchronising) {
+                (false, true) => {
+                    self.expect_literal(length);
+                    return Some(Frame::Continue);
+                }
+                (false, false) => self.expect_literal(length),
+                // Refused: the client will not send the literal, nor the rest of the command.
+                (true, true) => {
+                    self.skipping = true;
+                    return Some(self.finish());
+                }
+                (true, false) if length > MAX_SKIP => return Some(Frame::Overflow),
+                (true, false) => {
+                    self.skipping = true;
+                    self.literal_left = length;
+                }
+            }
+        }
+    }
+
+    fn expect_literal(&mut self, length: usize) {
+        self.literal_left = length;
+        self.literals += length;
+    }
+
+    fn finish(&mut self) -> Frame {
+        self.literals = 0;
+        let command = std::mem::take(&mut self.command);
+        if std::mem::take(&mut self.skipping) { Frame::TooBig(tag_of(&command)) } else { Frame::Command(command) }
+    }
+}
+
+/// The tag of a command, or `*` if it has none that could be repeated to the client.
+pub(super) fn tag_of(command: &[u8]) -> String {
+    let tag = command.split(|b| matches!(b, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
+    let fine = !tag.is_empty()
+        && tag.len() <= 200
+        && tag.iter().all(|&b| b.is_ascii_graphic() && !b"(){%*\"\\+]".contains(&b));
+    if fine { String::from_utf8_lossy(tag).into_owned() } else { "*".to_owned() }
+}
+
+fn is_append(command: &[u8]) -> bool {
+    command.split(|&b| b == b' ').nth(1).is_some_and(|verb| verb.eq_ignore_ascii_case(b"APPEND"))
+}
+
+/// `{n}` (synchronising) or `{n+}` at the end of a line.
+fn announced_literal(line: &[u8]) -> Option<(usize, bool)> {
+    let line = line.strip_suffix(b"\n")?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line).strip_suffix(b"}")?;
+    let open = line.iter().rposition(|&b| b == b'{')?;
+    let number = &line[open + 1..];
+    let (number, synchronising) = number.strip_suffix(b"+").map_or((number, true), |n| (n, false));
+    if number.is_empty() || number.len() > 12 || !number.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(number).ok()?.parse().ok().map(|n| (n, synchronising))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OPEN: Expect = Expect::Command { authenticated: true };
+    const LOGIN: Expect = Expect::Command { authenticated: false };
+
+    fn frames(input: &[u8], expect: Expect) -> Vec<Frame> {
+        let mut framer = Framer::default();
+        framer.push(input);
+        std::iter::from_fn(|| framer.next(expect)).take(100).collect()
+    }
+
+    #[test]
+    fn literals_belong_to_their_command() {
+        let input = b"a LOGIN {3}\r\nbob {2+}\r\nhi\r\nb NOOP\r\n";
+        let found = frames(input, LOGIN);
+        assert_eq!(found[0], Frame::Continue);
+        assert_eq!(found[1], Frame::Command(b"a LOGIN {3}\r\nbob {2+}\r\nhi\r\n".to_vec()));
+        assert_eq!(found[2], Frame::Command(b"b NOOP\r\n".to_vec()));
+    }
+
+    #[test]
+    fn a_literal_too_big_is_refused_before_it_is_sent() {
+        assert_eq!(frames(b"a LOGIN {5000}\r\n", LOGIN), [Frame::TooBig("a".into())]);
+        assert_eq!(frames(b"a APPEND x {67108865}\r\n", OPEN), [Frame::TooBig("a".into())]);
+        assert_eq!(frames(b"a APPEND x {67108864}\r\n", OPEN), [Frame::Continue]);
+    }
+
+    #[test]
+    fn a_non_synchronising_literal_too_big_is_skipped_and_the_next_command_is_read() {
+        let mut input = b"a LOGIN {5000+}\r\n".to_vec();
+        input.extend([b'x'; 5000]);
+        input.extend(b" {1+}\r\ny\r\nb NOOP\r\n");
+        assert_eq!(frames(&input, LOGIN), [Frame::TooBig("a".into()), Frame::Command(b"b NOOP\r\n".to_vec())]);
+    }
+
+    #[test]
+    fn endless_lines_are_not_kept() {
+        assert_eq!(frames(&[b'a'; MAX_LINE + 1], OPEN)[0], Frame::Overflow);
+        let mut many = Vec::new();
+        for _ in 0..9000 {
+            many.extend(b"aaaaaa{1+}\r\nx");
+        }
+        assert_eq!(frames(&many, OPEN)[0], Frame::Overflow);
+    }
+
+    #[test]
+    fn a_line_is_a_line_even_if_it_looks_like_a_literal() {
+        assert_eq!(frames(b"AGFiYw=={3}\r\nDONE\r\n", Expect::Line)[0], Frame::Line(b"AGFiYw=={3}".to_vec()));
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_bytes_are_cut_makes_no_difference(cuts in proptest::collection::vec(1usize..9, 1..40)) {
+            let input = b"a LOGIN {3}\r\nbob {2+}\r\nhi\r\nb NOOP\r\nc APPEND x {4+}\r\nab\r\n\r\n".as_slice();
+            let mut framer = Framer::default();
+            let (mut found, mut rest) = (Vec::new(), input);
+            for cut in cuts.iter().cycle() {
+                let (now, later) = rest.split_at((*cut).min(rest.len()));
+                framer.push(now);
+                while let Some(frame) = framer.next(OPEN) {
+                    found.push(frame);
+                }
+                rest = later;
+                if rest.is_empty() { break; }
+            }
+            prop_assert_eq!(found, frames(input, OPEN));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The local servers: the user's own mail program reads and sends here, whatever the mail server and the gate say.
+//!
+//! * [`serve_imap`]: IMAP4rev1 on the offline mailbox.
+//! * [`serve_submission`]: takes outgoing mail into the outbox.
+//!
+//! Both answer "done" only when the store has made it durable (invariant 6), and both go on serving while the connector is blocked
+//! (invariant 7). What is changed here reaches the mail server through the store's journal and outbox, never directly.
+//!
+//! | Attack | Defence |
+//! |---|---|
+//! | from another machine | the listener must be bound to a loopback address, and peers must have one |
+//! | another user of this PC | a password of its own, made at setup, compared in constant time; wrong ones cost seconds, without ever locking the user out |
+//! | connections by the thousand | [`MAX_CONNECTIONS`] for each server; before login a connection lives for a minute |
+//! | hostile commands and messages | see the modules: framing, MIME, submission |
+
+mod credentials;
+pub mod imap;
+mod listener;
+pub(crate) mod mime;
+pub mod smtp;
+pub mod store_thread;
+#[cfg(test)]
+mod tests;
+
+pub use credentials::Credentials;
+pub use listener::ServeError;
+pub use store_thread::{CallError, StoreHandle};
+
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Connections one server keeps at a time; more are told to come back later.
+pub const MAX_CONNECTIONS: usize = 100;
+
+/// What the local servers need to know.
+#[derive(Clone)]
+pub struct LocalContext {
+    /// The offline mailbox.
+    pub store: StoreHandle,
+    /// The one user who may log in.
+    pub credentials: Arc<Credentials>,
+    /// What the user is to be told now, if anything: shown as an IMAP ALERT at each login and once when it changes.
+    pub notices: watch::Receiver<Option<String>>,
+    /// This program's version, shown in greetings and ID.
+    pub version: Arc<str>,
+}
+
+/// Serves IMAP until `shutdown` is true or its sender is gone; then says BYE to every client and returns.
+///
+/// Errors: [`ServeError`] when the listener is not on a loopback address or fails for good.
+pub async fn serve_imap(
+    listener: TcpListener,
+    context: LocalContext,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    const FULL: &[u8] = b"* BYE too many connections, try again later\r\n";
+    let stop = shutdown.clone();
+    listener::serve(listener, FULL, shutdown, move |stream| {
+        imap::connection::run(stream, context.clone(), stop.clone())
+    })
+    .await
+}
+
+/// Serves submission until `shutdown` is true or its sender is gone; a message whose end has arrived by then is still queued and
+/// answered.
+///
+/// Errors: [`ServeError`] when the listener is not on a loopback address or fails for good.
+pub async fn serve_submission(
+    listener: TcpListener,
+    context: LocalContext,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    const FULL: &[u8] = b"421 4.7.0 too many connections, try again later\r\n";
+    let stop = shutdown.clone();
+    listener::serve(listener, FULL, shutdown, move |stream| {
+        smtp::connection::run(stream, context.clone(), stop.clone())
+    })
+    .await
+}
+
+/// Becomes ready when the servers are to stop.
+pub(crate) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which means stop too.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

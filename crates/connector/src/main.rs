@@ -1,0 +1,28 @@
+//! `lockstep-connector`: the command line.
+
+mod command_line;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The version, stamped at build time.
+const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+fn main() -> ExitCode {
+    let arguments = command_line::Arguments::parse();
+    if arguments.version {
+        println!("lockstep-connector {VERSION}");
+        return ExitCode::SUCCESS;
+    }
+    match command_line::run(arguments, VERSION) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lockstep-connector: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

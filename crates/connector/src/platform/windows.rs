@@ -1,0 +1,68 @@
+//! Windows. A file in the user's own profile is private by inheritance, so "private" needs nothing more here.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The stream to the local updater.
+pub type UpdaterStream = tokio::io::DuplexStream;
+
+/// The PC's name.
+pub fn hostname() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "pc".into())
+}
+
+/// Creates a file, which must not exist yet.
+///
+/// # Errors
+/// From the file system.
+pub fn create_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Nothing to do: see the module's header.
+///
+/// # Errors
+/// Never.
+pub fn make_private(_path: &Path, _is_directory: bool) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Nothing to do: NTFS journals renames, and directories cannot be flushed.
+///
+/// # Errors
+/// Never.
+pub fn sync_directory(_path: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// `%LOCALAPPDATA%\Lockstep\Connector`.
+pub fn user_data() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("LOCALAPPDATA")?).join("Lockstep").join("Connector"))
+}
+
+/// The updater's named pipe does not exist on Windows yet, so there is no updater to connect to.
+///
+/// # Errors
+/// Always `Unsupported`.
+pub async fn connect_updater(_root: &Path) -> std::io::Result<UpdaterStream> {
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "not on Windows yet: there is no updater to talk to"))
+}
+
+/// The system's keyring: the Credential Manager.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn system_keyring() -> Option<keyring_core::Result<Arc<keyring_core::CredentialStore>>> {
+    Some(windows_native_keyring_store::Store::new().map(|store| store as Arc<keyring_core::CredentialStore>))
+}
+
+/// Waits for Ctrl-C.
+///
+/// # Errors
+/// When it cannot be waited for.
+pub async fn asked_to_stop() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

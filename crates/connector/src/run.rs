@@ -1,0 +1,238 @@
+//! The running connector. What is local comes first and needs nobody: the store, then the local servers. Everything
+//! else goes on beside it, and may fail and try again without the user's mail program noticing.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use protocol::Version;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    account::Account,
+    checkin::{self, CheckIn, VERDICT},
+    clock,
+    gate::{GateMachine, Verdict},
+    gatekeeper::GateKeeper,
+    instance::{Instance, InstanceError},
+    live::{Live, LiveError},
+    local::{self, CallError, Credentials, LocalContext, ServeError, StoreHandle},
+    outbox, profile,
+    server_client::ServerClient,
+    sync,
+    updater_client::UpdaterClient,
+};
+
+mod keeper;
+
+/// How long open connections and a message that is being sent may take after the program was asked to stop.
+const LAST_MESSAGE: Duration = Duration::from_millis(700);
+
+/// How long a port that another program holds is waited for.
+const PORT_PATIENCE: u32 = 30;
+
+/// Why the connector does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another one does.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The account.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The mail store.
+    #[error("the mail store in {path} cannot be opened")]
+    Store {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: mail_store::Error,
+    },
+    /// The mail store, later.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A port.
+    #[error(
+        "port {port} of 127.0.0.1 cannot be used; is another program using it? Choose another one with lockstep-connector setup"
+    )]
+    Port {
+        /// Which.
+        port: u16,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The program's own version.
+    #[error(transparent)]
+    Version(#[from] protocol::product::BadVersion),
+}
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The PC's root directory.
+    pub root: PathBuf,
+    /// The user's data directory.
+    pub data: PathBuf,
+    /// The running program.
+    pub program: PathBuf,
+    /// Its version.
+    pub version: String,
+}
+
+/// Runs until `stop` is ready.
+///
+/// # Errors
+/// [`RunError`] when it cannot start. After that nothing ends it but `stop`.
+pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+    let version = protocol::product::parse_version(&options.version)?;
+    // Without an account there is nothing to run, and no directory to lock.
+    Account::load(&options.data).map_err(LiveError::Account)?;
+    let _instance = Instance::acquire(&options.data).await?;
+    // The store may have to be migrated, and the keyring may be slow: they wait together.
+    let (store, live) = tokio::join!(open_store(&options.data), Live::load(&options.data, &options.version));
+    let (store, live) = (store?, Arc::new(live?));
+    let account = live.account();
+    let imap = listen(account.imap_port).await?;
+    let smtp = listen(account.smtp_port).await?;
+
+    let gate = Arc::new(GateKeeper::new(GateMachine::new(version.clone(), kept_verdict(&store).await?, clock::now())));
+    let progress = Arc::new(sync::Progress::default());
+    let answered = watch::Sender::new(None);
+    let (tell_stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+
+    let mut closing = JoinSet::new();
+    let context = LocalContext {
+        store: store.clone(),
+        credentials: Arc::new(Credentials::new(&account.user, &live.secrets().borrow().local_password)),
+        notices: gate.notices(),
+        version: options.version.as_str().into(),
+    };
+    closing.spawn(until_it_ends("IMAP", local::serve_imap(imap, context.clone(), stopping.clone())));
+    closing.spawn(until_it_ends("submission", local::serve_submission(smtp, context, stopping.clone())));
+    closing.spawn(outbox::run(store.clone(), gate.clone(), live.settings(), stopping.clone()));
+    let updater = UpdaterClient::new(&options.root);
+    let healthy = updater.clone();
+    tasks.spawn(async move { healthy.confirm_healthy().await });
+    ask_server(&mut tasks, &options, version, updater, &store, &live, &gate, &answered);
+    tasks.spawn(sync::run(store.clone(), gate.clone(), live.settings(), progress.clone()));
+    tasks.spawn(read_password_again(live.clone(), progress.clone()));
+    let keeper = keeper::Keeper {
+        data: options.data.clone(),
+        version: options.version.clone(),
+        store: store.clone(),
+        live: live.clone(),
+        gate: gate.clone(),
+        progress,
+        answered: answered.subscribe(),
+    };
+    let keeper = Arc::new(keeper);
+    let keeping = keeper.clone();
+    tasks.spawn(async move { keeping.run().await });
+    tracing::info!(version = %options.version, user = %account.user, imap = account.imap_port, smtp = account.smtp_port, "serving local mail");
+
+    stop.await;
+    tracing::info!("stopping");
+    tell_stop.send_replace(true);
+    let closed = async { while closing.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_MESSAGE, closed).await.is_err() {
+        tracing::warn!("not everybody was done in time; a message that is just being sent may be sent again");
+    }
+    tasks.abort_all();
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn until_it_ends(what: &'static str, server: impl Future<Output = Result<(), ServeError>>) {
+    if let Err(error) = server.await {
+        tracing::error!(%error, what, "a local server ended");
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "wiring: each is a part of its own")]
+fn ask_server(
+    tasks: &mut JoinSet<()>,
+    options: &RunOptions,
+    version: Version,
+    updater: UpdaterClient,
+    store: &StoreHandle,
+    live: &Arc<Live>,
+    gate: &Arc<GateKeeper>,
+    answered: &watch::Sender<Option<jiff::Timestamp>>,
+) {
+    let server = profile::find(&options.root, &options.program)
+        .map_err(|e| e.to_string())
+        .and_then(|profile| ServerClient::new(&profile, &options.version).map_err(|e| e.to_string()));
+    let server = match server {
+        Ok(server) => server,
+        Err(error) => {
+            tracing::error!(%error, "the site's server cannot be asked");
+            gate.change(|machine, now| machine.not_decided(now));
+            return;
+        }
+    };
+    let wake = Arc::new(Notify::new());
+    let check_in = CheckIn {
+        server: server.clone(),
+        updater,
+        gate: gate.clone(),
+        live: live.clone(),
+        store: store.clone(),
+        version,
+        hostname: profile::hostname(&options.root),
+        wake: wake.clone(),
+        answered: answered.clone(),
+    };
+    tasks.spawn(async move { match check_in.run().await {} });
+    let live = live.clone();
+    tasks.spawn(async move { match checkin::listen(&server, &live, &wake).await {} });
+}
+
+/// After a refused login the user may have run `setup` with a new password.
+async fn read_password_again(live: Arc<Live>, progress: Arc<sync::Progress>) {
+    loop {
+        progress.login_refused.notified().await;
+        for _ in 0..20 {
+            if let Err(error) = live.reload().await {
+                tracing::warn!(%error, "the password cannot be read again");
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+    }
+}
+
+async fn open_store(data: &Path) -> Result<StoreHandle, RunError> {
+    let path = data.join("mail.sqlite");
+    let opening = path.clone();
+    let opened = tokio::task::spawn_blocking(move || StoreHandle::open(&opening)).await;
+    match opened {
+        Ok(opened) => opened.map_err(|source| RunError::Store { path, source }),
+        Err(_) => Err(RunError::Call(CallError::Closed)),
+    }
+}
+
+async fn kept_verdict(store: &StoreHandle) -> Result<Option<Verdict>, CallError> {
+    let kept = store.call(|store| store.meta(VERDICT)).await?;
+    // One that a newer version wrote differently says nothing about this version.
+    Ok(kept.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+async fn listen(port: u16) -> Result<TcpListener, RunError> {
+    let mut tries = 0;
+    loop {
+        // Where the system knows it, tokio sets SO_REUSEADDR: a restart binds at once.
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && tries < PORT_PATIENCE => tries += 1,
+            Err(source) => return Err(RunError::Port { port, source }),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

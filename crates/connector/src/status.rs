@@ -1,0 +1,152 @@
+//! What `lockstep-connector status` tells: the running connector keeps it in `status.json` in its data directory.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use protocol::message::Gate;
+use serde::{Deserialize, Serialize};
+
+/// How a connector stands. Times are RFC 3339 with milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Format version, 1.
+    pub v: u32,
+    /// Whether it runs now; what follows is its last word if it does not.
+    #[serde(default)]
+    pub running: bool,
+    /// Its version.
+    pub version: String,
+    /// The mail account.
+    pub user: String,
+    /// Where the gate stands.
+    pub gate: Gate,
+    /// When the gate last changed.
+    pub since: Timestamp,
+    /// When it last became online.
+    pub last_online_at: Option<Timestamp>,
+    /// When it last ceased to be online.
+    pub last_offline_at: Option<Timestamp>,
+    /// What the user should know.
+    pub notice: Option<String>,
+    /// A change that the mail server does not take for now.
+    pub problem: Option<String>,
+    /// Messages that wait to be sent.
+    pub outbox: u64,
+    /// Messages that the mail server will never take.
+    pub failed: u64,
+    /// Changes that the mail server has not heard of yet.
+    pub pending: u64,
+    /// When all folders were last the same on both sides.
+    pub last_sync: Option<Timestamp>,
+    /// When the site's server last answered.
+    pub last_check_in: Option<Timestamp>,
+    /// Messages by folder.
+    pub folders: BTreeMap<String, FolderCounts>,
+    /// Where the local IMAP server listens on 127.0.0.1.
+    pub imap_port: u16,
+    /// Where the local submission server listens on 127.0.0.1.
+    pub smtp_port: u16,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// A folder's counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderCounts {
+    /// All messages.
+    pub messages: u32,
+    /// Those not read yet.
+    pub unseen: u32,
+}
+
+impl Status {
+    /// Where it is kept.
+    pub fn path(data: &Path) -> PathBuf {
+        data.join("status.json")
+    }
+
+    /// The last one that was kept. `None` if there never was one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(data: &Path) -> std::io::Result<Option<Self>> {
+        match std::fs::read(Self::path(data)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn save(&self, data: &Path) -> std::io::Result<()> {
+        crate::files::replace_private_quickly(&Self::path(data), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// For people.
+    pub fn report(&self) -> String {
+        let mut lines = Vec::new();
+        let state = match (self.running, self.gate) {
+            (false, _) => "not running",
+            (true, Gate::Online) => "online",
+            (true, Gate::Offline) => "offline",
+            (true, Gate::Upgrading) => "upgrading",
+        };
+        lines.push(format!("lockstep-connector {} of {}: {state} since {:.0}", self.version, self.user, self.since));
+        lines.extend(self.notice.clone().filter(|_| self.running));
+        lines.extend(self.problem.iter().map(|problem| format!("Not done yet: {problem}")));
+        lines.push(format!(
+            "Mail program: 127.0.0.1, IMAP port {}, SMTP port {}, user {}",
+            self.imap_port, self.smtp_port, self.user
+        ));
+        let last = self.last_sync.map_or("not yet".to_owned(), |at| format!("{at:.0}"));
+        lines.push(format!("Synchronised: {last}; {} changes wait", self.pending));
+        lines.push(format!("Outgoing mail: {} waiting, {} not deliverable", self.outbox, self.failed));
+        for (name, counts) in &self.folders {
+            lines.push(format!("  {name}: {} messages, {} unread", counts.messages, counts.unseen));
+        }
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_says_how_things_stand_and_why() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let status = Status {
+            v: 1,
+            running: true,
+            version: "7.2.0".into(),
+            user: "alice@example.test".into(),
+            gate: Gate::Offline,
+            since: at(1_700_000_000),
+            last_online_at: Some(at(1_600_000_000)),
+            last_offline_at: Some(at(1_700_000_000)),
+            notice: Some("Offline: the mail server does not answer.".into()),
+            problem: None,
+            outbox: 2,
+            failed: 0,
+            pending: 3,
+            last_sync: Some(at(1_699_999_000)),
+            last_check_in: None,
+            folders: [("INBOX".to_owned(), FolderCounts { messages: 10, unseen: 1 })].into(),
+            imap_port: 1143,
+            smtp_port: 1587,
+            pid: 1,
+        };
+        insta::assert_snapshot!("report", status.report());
+        insta::assert_json_snapshot!("json", status);
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(Status::load(data.path()).unwrap(), None);
+        status.save(data.path()).unwrap();
+        assert_eq!(Status::load(data.path()).unwrap(), Some(status));
+    }
+}

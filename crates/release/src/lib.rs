@@ -1,0 +1,19 @@
+//! Packages, and the trusted reading of a TUF repository.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`package`] | the `.lpk` format: pack, read, unpack |
+//! | [`tuf`] | what the vendor signed, verified from the root pinned at installation |
+//! | [`safe_path`] | which relative paths may ever become files |
+//! | [`durable`] | replacing a file so that a power cut leaves the old one or the new one |
+//!
+//! Nothing here reads a clock or opens a connection: time and fetching come in as parameters.
+
+#![deny(unsafe_code)]
+
+mod crypto;
+pub mod durable;
+pub mod package;
+mod platform;
+pub mod safe_path;
+pub mod tuf;

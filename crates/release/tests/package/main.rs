@@ -1,0 +1,5 @@
+//! Packages: what goes in comes out, and what is hostile does not.
+
+mod attacks;
+mod bench;
+mod packing;

@@ -1,0 +1,5 @@
+//! The trusted reader against a vendor, and against those who are not.
+
+mod reading;
+mod refusing;
+mod vendor;

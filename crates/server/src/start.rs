@@ -1,0 +1,107 @@
+//! The first start, and every start.
+
+mod first;
+mod open;
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{
+    app::App,
+    config::{ConfigError, Missing},
+    console::password::HashError,
+    http,
+    mail_login::TlsSetup,
+    mirror::MirrorError,
+    mirror_tasks, server_version,
+    store::StoreError,
+    tls::{Identity, TlsError},
+    warning_log,
+};
+pub use first::{Flags, first_start};
+pub use open::{Opened, open};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The first start was not told enough.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// The configuration is not usable.
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    /// A value given on the command line is not accepted.
+    #[error("{flag}: {why}")]
+    Flag {
+        /// Which one.
+        flag: &'static str,
+        /// What is accepted.
+        why: String,
+    },
+    /// A file cannot be used.
+    #[error("cannot use {what} {path}")]
+    File {
+        /// What it is.
+        what: &'static str,
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The vendor's root is not one.
+    #[error("{path} is not the vendor's root of trust; get root.json from the vendor again")]
+    VendorRoot {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: release::tuf::Error,
+    },
+    /// The mirror cannot be opened.
+    #[error("the mirror cannot be opened")]
+    Mirror(#[from] MirrorError),
+    /// The vendor's address cannot be used.
+    #[error("the vendor's repository cannot be set up")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database cannot be opened.
+    #[error("the database cannot be opened")]
+    Store(#[from] StoreError),
+    /// The certificate cannot be used.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] TlsError),
+    /// Trust towards the mail server cannot be set up.
+    #[error("the mail server's certificate settings cannot be used")]
+    Mail(#[from] TlsSetup),
+    /// The first administrator's password cannot be stored.
+    #[error("the administrator cannot be made")]
+    Password(#[from] HashError),
+    /// The port is taken, or not ours to take.
+    #[error("cannot listen on {address}; is another server running there? `listen` in server.toml names another port")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Takes the port.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// Serves, and does everything that is due meanwhile, until `stop` becomes true.
+pub async fn serve(app: App, identity: Identity, listener: TcpListener, stop: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(mirror_tasks::follow(app.clone()));
+    tasks.spawn(warning_log::follow(app.clone()));
+    for (product, configured) in &app.config.products {
+        tasks.spawn(server_version::follow(app.clone(), product.clone(), configured.server_version.clone()));
+    }
+    http::listen::serve(listener, identity.config, http::router(app.clone()), stop).await;
+    tasks.shutdown().await;
+    app.store.close().await;
+}

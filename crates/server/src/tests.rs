@@ -1,0 +1,12 @@
+//! The server as its clients meet it: a real listener with TLS, a real signed repository, a real database.
+
+mod check_ins;
+mod denied;
+mod hostile;
+mod mirror;
+mod pages;
+mod preflight;
+mod push;
+mod site;
+mod switches;
+mod warning;

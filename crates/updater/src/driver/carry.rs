@@ -1,0 +1,219 @@
+//! Carries out the machine's effects.
+
+use std::{collections::VecDeque, path::Path};
+
+use protocol::{
+    Version,
+    catalog::{Entry, Release},
+    product::ProductId,
+};
+use release::package::{self, Manifest};
+
+use super::{Driver, Event, blocking};
+use crate::{
+    health,
+    machine::{Effect, State},
+    slots::{SlotError, Slots},
+    source::Source,
+    words,
+};
+
+impl<S: Source> Driver<S> {
+    /// Does what the machine wants, and what follows from that.
+    pub(super) async fn carry(&mut self, product: &ProductId, effects: Vec<Effect>) {
+        let mut queue = VecDeque::from(effects);
+        while let Some(effect) = queue.pop_front() {
+            queue.extend(self.effect(product, effect).await);
+        }
+    }
+
+    /// Roll-backs that the disk did not allow are tried again.
+    pub(super) async fn finish_roll_backs(&mut self) {
+        let unfinished: Vec<_> =
+            self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.state.unfinished()?))).collect();
+        for (product, effect) in unfinished {
+            self.carry(&product, vec![effect]).await;
+        }
+    }
+
+    async fn effect(&mut self, product: &ProductId, effect: Effect) -> Vec<Effect> {
+        match effect {
+            Effect::Stage(entry) => self.stage(product, *entry),
+            Effect::StopStaging => {
+                if let Some(staging) = self.tracked.get_mut(product).and_then(|t| t.staging.take()) {
+                    staging.abort();
+                }
+                vec![]
+            }
+            Effect::Activate { version, previous, restart } => self.activate(product, version, previous, restart).await,
+            Effect::CheckHealth { version } => self.check_health(product, version),
+            Effect::RollBack { version, to, reason } => self.roll_back(product, version, to, reason).await,
+            Effect::Settle { version, previous, restart } => {
+                self.settle(product, version, previous, restart).await;
+                vec![]
+            }
+        }
+    }
+
+    fn stage(&mut self, product: &ProductId, entry: Entry) -> Vec<Effect> {
+        let (source, slots, events) = (self.setup.source.clone(), self.setup.slots.clone(), self.events.clone());
+        let downloads = self.setup.layout.downloads();
+        let of = product.clone();
+        let task = tokio::spawn(async move {
+            let version = entry.release.version.clone();
+            let result = match source.package(&entry).await {
+                Err(trouble) => Err(trouble.0),
+                Ok(package) => {
+                    let unpacking = move || {
+                        unpack(&slots, &entry, package).map_err(|e| words(&e))?;
+                        // Fetched again at the worst.
+                        drop(std::fs::remove_file(downloads.join(crate::download::partial_name(&entry.sha256))));
+                        Ok(())
+                    };
+                    blocking(unpacking).await
+                }
+            };
+            // Fails only when the driver is gone, and the process with it.
+            drop(events.send(Event::Staged(of, version, result)).await);
+        });
+        if let Some(tracked) = self.tracked.get_mut(product) {
+            tracked.staging = Some(task.abort_handle());
+        }
+        vec![]
+    }
+
+    async fn activate(
+        &mut self,
+        product: &ProductId,
+        version: Version,
+        previous: Option<Version>,
+        restart: bool,
+    ) -> Vec<Effect> {
+        tracing::info!(%product, %version, ?previous, restart, "activating");
+        let (slots, of, to) = (self.setup.slots.clone(), product.clone(), version.clone());
+        let switched =
+            blocking(move || slots.activate(&of, Some(&to), previous.as_ref(), restart, rand::random())).await;
+        self.look_again(product).await;
+        let now = self.now();
+        self.transition(product, |state| match switched {
+            Ok(()) => state.activated(),
+            Err(error) => state.activation_failed(words(&error), now),
+        })
+    }
+
+    fn check_health(&self, product: &ProductId, version: Version) -> Vec<Effect> {
+        let (slots, layout, events) = (self.setup.slots.clone(), self.setup.layout.clone(), self.events.clone());
+        let of = product.clone();
+        tokio::spawn(async move {
+            let (p, v) = (of.clone(), version.clone());
+            let result = match blocking(move || slots.manifest(&p, &v)).await {
+                Err(error) => Err(format!("its manifest cannot be read: {error}")),
+                // The vendor states no rule: nothing can be said against it.
+                Ok(manifest) if manifest.description.self_check.is_empty() => Ok(()),
+                Ok(manifest) => {
+                    let program = layout.version(&of, &version).join(&manifest.description.program);
+                    health::check(&program, &manifest.description.self_check, health::LIMIT).await
+                }
+            };
+            // Fails only when the driver is gone, and the process with it.
+            drop(events.send(Event::Checked(of, version, result)).await);
+        });
+        vec![]
+    }
+
+    /// First the memory that the version is broken, then the switch: killed in between, recovery knows what to do.
+    async fn roll_back(
+        &mut self,
+        product: &ProductId,
+        version: Version,
+        to: Option<Version>,
+        reason: String,
+    ) -> Vec<Effect> {
+        let at = self.now();
+        let record = self.setup.record.product_mut(product);
+        record.remember_failure(version.clone(), reason, at);
+        record.consented = record.consented.take().filter(|v| *v != version);
+        self.save().await;
+
+        let (slots, of) = (self.setup.slots.clone(), product.clone());
+        let switched = blocking(move || {
+            slots.activate(&of, to.as_ref(), Some(&version), false, rand::random())?;
+            slots.settle(&of)
+        });
+        let switched = switched.await;
+        self.look_again(product).await;
+        if let Err(error) = &switched {
+            tracing::error!(%product, error = %words(error), "rolling back failed; it is tried again");
+        }
+        self.transition(product, |state| match switched {
+            Ok(()) => state.rolled_back(),
+            Err(_) => state.roll_back_failed(),
+        })
+    }
+
+    async fn settle(&mut self, product: &ProductId, version: Version, previous: Option<Version>, restart: bool) {
+        let record = self.setup.record.product_mut(product);
+        record.previous = previous.filter(|p| *p != version);
+        record.confirmed = None;
+        record.consented = record.consented.take().filter(|v| *v != version);
+        record.restart = restart.then(|| version.clone());
+        self.save().await;
+        let (slots, of) = (self.setup.slots.clone(), product.clone());
+        // Should this fail, the next start checks the version's health once more, which does no harm.
+        if let Err(error) = blocking(move || slots.settle(&of)).await {
+            tracing::warn!(%product, error = %words(&error), "the journal could not be closed");
+        }
+        tracing::info!(%product, %version, restart, "active");
+    }
+
+    async fn look_again(&mut self, product: &ProductId) {
+        if let Err(error) = self.observe(product).await {
+            tracing::error!(%product, error = %words(&error), "the versions cannot be looked at");
+        }
+    }
+
+    fn transition(
+        &mut self,
+        product: &ProductId,
+        next: impl FnOnce(State) -> Result<crate::machine::Step, crate::machine::Misplaced>,
+    ) -> Vec<Effect> {
+        let Some(tracked) = self.tracked.get_mut(product) else {
+            return vec![];
+        };
+        match next(std::mem::take(&mut tracked.state)) {
+            Ok((state, effects)) => {
+                tracked.state = state;
+                effects
+            }
+            Err(error) => {
+                tracing::error!(%product, %error, "an event came at the wrong time");
+                vec![]
+            }
+        }
+    }
+}
+
+/// Unpacks a verified package beside the running version.
+fn unpack(slots: &Slots, entry: &Entry, package: std::fs::File) -> Result<(), SlotError> {
+    let release = &entry.release;
+    let there = slots.observe(&release.product).is_ok_and(|o| o.versions.contains(&release.version));
+    if there {
+        return Ok(());
+    }
+    let mut fill = |into: &Path| {
+        let manifest = package::unpack(&package, into).map_err(|e| SlotError::Package(e.into()))?;
+        if !is_same(&manifest, release) {
+            let what = &manifest.description;
+            let why = format!("it holds {} {} for {}", what.product, what.version, what.platform);
+            return Err(SlotError::Package(why.into()));
+        }
+        Ok(manifest)
+    };
+    slots.stage(&release.product, &release.version, rand::random(), &mut fill)
+}
+
+/// A package says the same about itself as the signed metadata does.
+fn is_same(manifest: &Manifest, release: &Release) -> bool {
+    let what = &manifest.description;
+    (&what.product, &what.version, &what.platform) == (&release.product, &release.version, &release.platform)
+}

@@ -1,0 +1,548 @@
+//! Carries out what the machine says, and tells it what came of it.
+//!
+//! One loop owns everything; whatever takes time runs beside it and comes back as an [`Event`]. Nothing that triggers a
+//! check-in carries a decision: a push, a timer, a user's `check_now` and the service's own start all run the same path,
+//! which may be run at any time and as often as wanted.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`report`] | pure: what the server and the users are told |
+//! | [`schedule`] | pure: when the next check-in is |
+//! | `carry` | the machine's effects |
+//! | `prune` | which versions are not needed any more |
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use protocol::{
+    Admission, Directive, Timestamp, Version, admit,
+    device::Device,
+    message::DeviceDirectives,
+    policy::UpgradePolicy,
+    product::{Platform, ProductId},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    layout::Layout,
+    machine::{Recovered, State, Step},
+    record::{Record, RecordFile},
+    slots::{Observed, SlotError, Slots, is_of_the_service, recover::Interrupted},
+    source::{Metadata, Source, Trouble},
+    words,
+};
+
+mod carry;
+mod prune;
+pub mod report;
+pub mod schedule;
+
+pub use report::Published;
+use schedule::{Refresh, Schedule};
+
+/// A server that speaks of more products than this is not heard to the end.
+const MAX_PRODUCTS: usize = 64;
+
+/// Why a check-in is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is time.
+    Due,
+    /// The server said so.
+    Pushed,
+    /// A push stream stands again, after a time without.
+    Connected,
+    /// A user asked.
+    Asked,
+}
+
+/// What the driver learns.
+#[derive(Debug)]
+pub enum Event {
+    /// A check-in is wanted.
+    Wanted(Why),
+    /// The server has answered, or not, a check-in with this report.
+    CheckedIn(Box<Device>, Result<DeviceDirectives, Trouble>),
+    /// Metadata was verified, or not.
+    Refreshed(Result<Metadata, Trouble>),
+    /// Staging has ended.
+    Staged(ProductId, Version, Result<(), String>),
+    /// The health rule has been checked.
+    Checked(ProductId, Version, Result<(), String>),
+    /// A user agrees to what is waiting. The answer is for that user.
+    Consent(oneshot::Sender<Result<String, String>>),
+    /// A program of the active version says that it works; the kernel has vouched for it.
+    Confirmed(ProductId, Version),
+}
+
+/// What a driver is made of.
+pub struct Setup<S> {
+    /// Where everything lies.
+    pub layout: Layout,
+    /// The versions.
+    pub slots: Slots,
+    /// Where the record is kept.
+    pub file: RecordFile,
+    /// What was remembered.
+    pub record: Record,
+    /// What was verified in an earlier run.
+    pub metadata: Option<Metadata>,
+    /// The world outside.
+    pub source: Arc<S>,
+    /// This program's version.
+    pub version: Version,
+    /// The PC's name.
+    pub hostname: String,
+    /// The machine's policy.
+    pub policy: Option<UpgradePolicy>,
+    /// Tells the time.
+    pub clock: fn() -> Timestamp,
+}
+
+/// One product, as far as it is known.
+#[derive(Debug, Default)]
+struct Tracked {
+    state: State,
+    directive: Option<Directive>,
+    observed: Observed,
+    staging: Option<AbortHandle>,
+}
+
+/// The loop that owns everything.
+pub struct Driver<S> {
+    setup: Setup<S>,
+    tracked: BTreeMap<ProductId, Tracked>,
+    schedule: Schedule,
+    start: (Timestamp, std::time::Instant),
+    contact_problem: Option<String>,
+    metadata_problem: Option<String>,
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    published: watch::Sender<Published>,
+}
+
+impl<S: Source> Driver<S> {
+    /// A driver that has not done anything yet.
+    pub fn new(setup: Setup<S>) -> Self {
+        let (events, inbox) = mpsc::channel(64);
+        Self {
+            start: (setup.record.effective_now((setup.clock)()), std::time::Instant::now()),
+            setup,
+            tracked: BTreeMap::new(),
+            schedule: Schedule::new(Instant::now()),
+            contact_problem: None,
+            metadata_problem: None,
+            events,
+            inbox,
+            published: watch::Sender::new(Published::default()),
+        }
+    }
+
+    /// Takes events from elsewhere.
+    pub fn events(&self) -> mpsc::Sender<Event> {
+        self.events.clone()
+    }
+
+    /// Where things stand, for the users of this PC.
+    pub fn published(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Puts right what an earlier run was killed in. Runs before anything else.
+    ///
+    /// # Errors
+    /// Whatever the disk says; then the service must not go on.
+    pub async fn recover(&mut self) -> Result<(), SlotError> {
+        let slots = self.setup.slots.clone();
+        let interrupted = blocking(move || slots.recover(is_of_the_service)).await?;
+        for product in self.installed_products() {
+            self.observe(&product).await?;
+            let link = interrupted.iter().find(|i| i.product == product);
+            let found = self.what_was_found(&product, link);
+            if matches!(found, Recovered::Quiet | Recovered::Broken { .. }) {
+                let slots = self.setup.slots.clone();
+                let of = product.clone();
+                blocking(move || slots.settle(&of)).await?;
+            } else {
+                tracing::warn!(%product, ?found, "an earlier run was interrupted");
+            }
+            let (state, effects) = State::recovered(found);
+            self.tracked.entry(product.clone()).or_default().state = state;
+            self.carry(&product, effects).await;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Runs until the process ends.
+    pub async fn run(mut self) {
+        loop {
+            self.step().await;
+        }
+    }
+
+    async fn step(&mut self) {
+        let alarm = self.alarm();
+        let event = tokio::select! {
+            event = self.inbox.recv() => event,
+            () = sleep_until(alarm) => Some(Event::Wanted(Why::Due)),
+        };
+        // The channel cannot be closed: this driver holds a sender of its own.
+        if let Some(event) = event {
+            self.handle(event).await;
+        }
+        self.publish();
+        self.begin_check_in();
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Wanted(why) => {
+                self.schedule.want(why, Instant::now());
+                if why != Why::Pushed {
+                    self.finish_roll_backs().await;
+                    self.prune().await;
+                    self.retry().await;
+                }
+            }
+            Event::CheckedIn(sent, Ok(answer)) => self.directed(*sent, answer).await,
+            Event::CheckedIn(_, Err(trouble)) => {
+                tracing::warn!(error = %trouble, "check-in failed");
+                self.schedule.failed(Instant::now(), rand::random());
+                self.contact_problem = Some(trouble.0);
+            }
+            Event::Refreshed(result) => self.refreshed(result).await,
+            Event::Staged(product, version, result) => self.staged(&product, &version, result).await,
+            Event::Checked(product, version, result) => self.checked(&product, &version, result).await,
+            Event::Consent(answer) => {
+                let said = self.consent().await;
+                // The user may have gone meanwhile; what they agreed to counts all the same.
+                drop(answer.send(said));
+            }
+            Event::Confirmed(product, version) => self.confirmed(&product, &version).await,
+        }
+    }
+
+    fn begin_check_in(&mut self) {
+        let device = self.device();
+        if !self.schedule.begin(&device) {
+            return;
+        }
+        let (source, events) = (self.setup.source.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let answer = source.check_in(device.clone()).await;
+            // Fails only when the driver is gone, and the process with it.
+            drop(events.send(Event::CheckedIn(Box::new(device), answer)).await);
+        });
+    }
+
+    async fn directed(&mut self, sent: Device, answer: DeviceDirectives) {
+        self.contact_problem = None;
+        self.setup.record.last_contact = Some(self.now());
+        let refresh = self.schedule.succeeded(sent, answer.next_check_in_seconds, Instant::now(), rand::random());
+        let mut named = Vec::new();
+        for directive in answer.directives.into_iter().take(MAX_PRODUCTS) {
+            let product = directive.product.clone();
+            self.tracked.entry(product.clone()).or_default().directive = Some(directive);
+            named.push(product);
+        }
+        for (product, tracked) in &mut self.tracked {
+            if !named.contains(product) {
+                tracked.directive = None;
+            }
+        }
+        // A switch to what is staged waits for nothing; everything else waits for the newest metadata.
+        self.decide_all(refresh != Refresh::No).await;
+        if refresh == Refresh::Now {
+            self.begin_refresh();
+        }
+    }
+
+    fn begin_refresh(&self) {
+        let (source, events, now) = (self.setup.source.clone(), self.events.clone(), self.now());
+        tokio::spawn(async move {
+            let metadata = source.refresh(now).await;
+            // Fails only when the driver is gone, and the process with it.
+            drop(events.send(Event::Refreshed(metadata)).await);
+        });
+    }
+
+    async fn refreshed(&mut self, result: Result<Metadata, Trouble>) {
+        match result {
+            Ok(metadata) => {
+                self.metadata_problem = None;
+                self.setup.record.trusted_time = Some(self.now());
+                let products: Vec<_> = metadata.catalog.entries.iter().map(|e| e.release.product.clone()).collect();
+                for product in products {
+                    let floor = metadata.catalog.floor(&product).cloned();
+                    let remembered = self.setup.record.product_mut(&product);
+                    remembered.floor = remembered.floor.take().max(floor);
+                }
+                self.setup.metadata = Some(metadata);
+                self.save().await;
+                self.prune_downloads().await;
+            }
+            Err(trouble) => {
+                tracing::warn!(error = %trouble, "metadata could not be refreshed");
+                self.metadata_problem = Some(trouble.0);
+            }
+        }
+        self.decide_all(false).await;
+    }
+
+    async fn decide_all(&mut self, only_switches: bool) {
+        let products: Vec<_> = self.tracked.keys().cloned().collect();
+        for product in products {
+            self.decide(&product, only_switches).await;
+        }
+    }
+
+    /// Decides about one product anew, from the directive in force. Changes nothing when nothing has changed.
+    async fn decide(&mut self, product: &ProductId, only_switches: bool) {
+        let now = self.now();
+        let device = self.device();
+        let Some(metadata) = &self.setup.metadata else {
+            return;
+        };
+        let Some(tracked) = self.tracked.get_mut(product) else {
+            return;
+        };
+        let Some(directive) = tracked.directive.as_ref().filter(|_| is_of_the_service(product)) else {
+            return;
+        };
+        let admission = admit(&metadata.catalog, &device, directive, now);
+        let switch = matches!(admission, Admission::Activate { .. });
+        if only_switches && !switch || is_switching(&tracked.state) {
+            return;
+        }
+        let local = device.product(product);
+        let ready = directive.decision.version().filter(|v| local.staged.contains(v)).cloned();
+        let before = tracked.state.device_state();
+        let next = std::mem::take(&mut tracked.state).directed(admission, ready, local.installed, now);
+        if let Ok((state, _)) = &next
+            && state.device_state() != before
+        {
+            tracing::info!(%product, from = ?before, to = ?state.device_state(), why = directive.why, "decided");
+        }
+        self.advance(product, next.map_err(|e| e.to_string())).await;
+    }
+
+    /// Decides anew where the wait after a failure is over.
+    async fn retry(&mut self) {
+        let now = self.now();
+        let over = self.tracked.iter().filter(|(_, t)| t.state.retry_at().is_some_and(|at| at <= now));
+        let products: Vec<_> = over.map(|(product, _)| product.clone()).collect();
+        for product in products {
+            self.decide(&product, false).await;
+        }
+    }
+
+    async fn staged(&mut self, product: &ProductId, version: &Version, result: Result<(), String>) {
+        if let Err(error) = self.observe(product).await {
+            tracing::error!(%product, error = %words(&error), "the versions cannot be looked at");
+        }
+        let now = self.now();
+        let Some(tracked) = self.tracked.get_mut(product) else {
+            return;
+        };
+        // What was given up meanwhile says nothing any more.
+        if !matches!(&tracked.state, State::Staging { entry, .. } if entry.release.version == *version) {
+            return;
+        }
+        tracked.staging = None;
+        let state = std::mem::take(&mut tracked.state);
+        let next = match result {
+            Ok(()) => state.staged(),
+            Err(reason) => {
+                tracing::warn!(%product, %version, reason, "staging failed");
+                state.stage_failed(reason, now)
+            }
+        };
+        self.advance(product, next.map_err(|e| e.to_string())).await;
+        self.decide(product, false).await;
+    }
+
+    async fn checked(&mut self, product: &ProductId, version: &Version, result: Result<(), String>) {
+        let Some(tracked) = self.tracked.get_mut(product) else {
+            return;
+        };
+        if !matches!(&tracked.state, State::Confirming { version: v, .. } if v == version) {
+            return;
+        }
+        let state = std::mem::take(&mut tracked.state);
+        let next = match result {
+            Ok(()) => state.healthy(),
+            Err(reason) => {
+                tracing::error!(%product, %version, reason, "the new version does not work here; rolling back");
+                state.unhealthy(reason)
+            }
+        };
+        self.advance(product, next.map_err(|e| e.to_string())).await;
+        self.decide(product, false).await;
+    }
+
+    async fn consent(&mut self) -> Result<String, String> {
+        let mut agreed = Vec::new();
+        for (product, tracked) in &self.tracked {
+            let record = self.setup.record.product(product);
+            if let State::AwaitingConsent { version, .. } = &tracked.state {
+                agreed.push((product.clone(), version.clone(), false));
+            } else if let Some(current) = &tracked.observed.current
+                && record.previous.is_some()
+                && ![&record.restart, &record.confirmed].contains(&&Some(current.clone()))
+                && !is_switching(&tracked.state)
+            {
+                agreed.push((product.clone(), current.clone(), true));
+            }
+        }
+        let mut said = Vec::new();
+        for (product, version, switched) in agreed {
+            let record = self.setup.record.product_mut(&product);
+            if switched {
+                record.restart = Some(version.clone());
+                said.push(format!("{product} restarts as {version}"));
+            } else {
+                record.consented = Some(version.clone());
+                said.push(format!("{product} is upgraded to {version}"));
+            }
+            self.save().await;
+            self.decide(&product, false).await;
+        }
+        if said.is_empty() { Err("nothing waits for your consent".into()) } else { Ok(said.join("; ")) }
+    }
+
+    async fn confirmed(&mut self, product: &ProductId, version: &Version) {
+        let Some(tracked) = self.tracked.get(product) else {
+            return;
+        };
+        let record = self.setup.record.product(product);
+        let news = record.confirmed.as_ref() != Some(version);
+        if tracked.observed.current.as_ref() != Some(version) || is_switching(&tracked.state) || !news {
+            return;
+        }
+        tracing::info!(%product, %version, "confirmed as healthy");
+        let record = self.setup.record.product_mut(product);
+        record.confirmed = Some(version.clone());
+        record.previous = None;
+        self.save().await;
+        self.prune().await;
+    }
+
+    /// What recovery found of a product, in the machine's words.
+    fn what_was_found(&self, product: &ProductId, link: Option<&Interrupted>) -> Recovered {
+        let record = self.setup.record.product(product);
+        let tracked = self.tracked.get(product);
+        let current = tracked.and_then(|t| t.observed.current.clone());
+        let failure = |version: &Version| record.failed.iter().find(|f| f.version == *version);
+        if let Some(broken) = current.as_ref().and_then(failure) {
+            let (version, reason) = (broken.version.clone(), broken.reason.clone());
+            let before = link.and_then(|i| if i.switched { i.from.clone() } else { i.to.clone() });
+            let there = |v: &Version| tracked.is_some_and(|t| t.observed.versions.contains(v)) && failure(v).is_none();
+            let to = before.or(record.previous.clone()).filter(there);
+            return Recovered::BrokenActive { version, to, reason };
+        }
+        match link {
+            Some(Interrupted { to: Some(to), from, restart, switched: true, .. })
+                if from.as_ref().and_then(failure).is_none() =>
+            {
+                Recovered::Switched { version: to.clone(), previous: from.clone(), restart: *restart }
+            }
+            _ => match record.failed.last().filter(|f| current.as_ref().is_none_or(|c| f.version > *c)) {
+                Some(f) => Recovered::Broken { version: f.version.clone(), reason: f.reason.clone() },
+                None => Recovered::Quiet,
+            },
+        }
+    }
+
+    async fn advance(&mut self, product: &ProductId, next: Result<Step, String>) {
+        match next {
+            Ok((state, effects)) => {
+                if let Some(tracked) = self.tracked.get_mut(product) {
+                    tracked.state = state;
+                }
+                self.carry(product, effects).await;
+            }
+            // An error of this program. The state is idle now, and the next decision starts from what the disk shows.
+            Err(error) => tracing::error!(%product, error, "an event came at the wrong time"),
+        }
+    }
+
+    async fn observe(&mut self, product: &ProductId) -> Result<(), SlotError> {
+        let (slots, of) = (self.setup.slots.clone(), product.clone());
+        let looking = |source| SlotError::Disk { what: "looking at the installed versions".into(), source };
+        let observed = blocking(move || slots.observe(&of)).await.map_err(looking)?;
+        self.tracked.entry(product.clone()).or_default().observed = observed;
+        Ok(())
+    }
+
+    async fn save(&mut self) {
+        let (file, record) = (self.setup.file.clone(), self.setup.record.clone());
+        if let Err(error) = blocking(move || file.write(&record)).await {
+            tracing::error!(%error, "the state could not be saved");
+        }
+    }
+
+    fn installed_products(&self) -> Vec<ProductId> {
+        self.setup.slots.products().into_iter().filter(is_of_the_service).collect()
+    }
+
+    fn device(&self) -> Device {
+        let products = self.tracked.iter().filter(|(p, _)| is_of_the_service(p));
+        report::device(
+            report::Pc {
+                hostname: &self.setup.hostname,
+                platform: Platform::current(),
+                updater: &self.setup.version,
+                policy: self.setup.policy,
+                disk_free: crate::platform::free_space(self.setup.layout.root()),
+                metadata_expires: self.setup.metadata.as_ref().map(|m| m.expires),
+                problem: self.metadata_problem.as_deref(),
+                updater_directive: self.tracked.get(&ProductId::updater()).and_then(|t| t.directive.as_ref()),
+            },
+            products.map(|(product, t)| (product, &t.state, &t.observed, self.setup.record.product(product))),
+        )
+    }
+
+    fn publish(&self) {
+        let device = self.device();
+        let directives = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.directive.as_ref()?)));
+        let problem = self.contact_problem.clone().or_else(|| self.metadata_problem.clone());
+        let next = report::published(device, directives.collect(), &self.setup.record, problem);
+        self.published.send_if_modified(|old| {
+            let changed = *old != next;
+            *old = next;
+            changed
+        });
+    }
+
+    fn alarm(&self) -> Instant {
+        let now = self.now();
+        // One that is past could not be done then, and waits for the next check-in.
+        let retry = self.tracked.values().filter_map(|t| t.state.retry_at()).filter(|at| *at > now).min();
+        let wait = retry.and_then(|at| std::time::Duration::try_from(at.duration_since(now)).ok());
+        self.schedule.alarm(wait.map(|wait| Instant::now() + wait))
+    }
+
+    /// The effective time. It goes on even when the system's clock was set back to before what is known to have been.
+    fn now(&self) -> Timestamp {
+        let (then, at) = self.start;
+        let since = then.checked_add(at.elapsed()).unwrap_or(then);
+        self.setup.record.effective_now((self.setup.clock)()).max(since)
+    }
+}
+
+fn is_switching(state: &State) -> bool {
+    matches!(state, State::Activating { .. } | State::Confirming { .. } | State::RollingBack { .. })
+}
+
+/// Runs what waits for the disk where it keeps nobody else waiting.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // The runtime does not cancel blocking work while the driver runs, so this is the work's own panic.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,108 @@
+//! Which versions are not needed any more, and their removal. A version that any process runs stays.
+
+use std::collections::BTreeSet;
+
+use protocol::{Decision, Directive, Version, product::ProductId};
+
+use super::{Driver, blocking, is_switching};
+use crate::{download::partial_name, machine::State, record::ProductRecord, slots::Observed, source::Source, words};
+
+impl<S: Source> Driver<S> {
+    /// Removes what is not needed. Failures are logged: nothing depends on it, and it is tried again.
+    pub(super) async fn prune(&mut self) {
+        let mut superfluous = Vec::new();
+        for (product, tracked) in &self.tracked {
+            let busy = is_switching(&tracked.state) || matches!(tracked.state, State::Staging { .. });
+            if !busy {
+                let record = self.setup.record.product(product);
+                for version in unneeded(&tracked.observed, &record, tracked.directive.as_ref()) {
+                    superfluous.push((product.clone(), version));
+                }
+            }
+        }
+        for (product, version) in superfluous {
+            self.remove(product, version).await;
+        }
+    }
+
+    /// Removes what was fetched, or half fetched, of releases that the vendor does not name any more.
+    pub(super) async fn prune_downloads(&self) {
+        let Some(metadata) = &self.setup.metadata else {
+            return;
+        };
+        let named: BTreeSet<_> = metadata.catalog.entries.iter().map(|e| partial_name(&e.sha256)).collect();
+        let dir = self.setup.layout.downloads();
+        let swept = blocking(move || {
+            for entry in std::fs::read_dir(&dir)? {
+                let entry = entry?;
+                if !entry.file_name().to_str().is_some_and(|name| named.contains(name)) {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            std::io::Result::Ok(())
+        });
+        if let Err(error) = swept.await {
+            tracing::warn!(%error, "old downloads could not be removed");
+        }
+    }
+
+    async fn remove(&mut self, product: ProductId, version: Version) {
+        let (slots, of, which) = (self.setup.slots.clone(), product.clone(), version.clone());
+        let removed = blocking(move || {
+            // Not knowing counts as running.
+            if slots.is_running(&of, &which).unwrap_or(true) {
+                return Ok(false);
+            }
+            slots.remove(&of, &which, rand::random()).map(|()| true)
+        });
+        match removed.await {
+            Ok(true) => tracing::info!(%product, %version, "removed, since nothing needs it any more"),
+            Ok(false) => tracing::debug!(%product, %version, "kept, since a process runs it"),
+            Err(error) => tracing::warn!(%product, %version, error = %words(&error), "could not be removed"),
+        }
+        if let Err(error) = self.observe(&product).await {
+            tracing::error!(%product, error = %words(&error), "the versions cannot be looked at");
+        }
+    }
+}
+
+/// The versions that nothing needs: neither active, nor the way back, nor what the server speaks of.
+fn unneeded(observed: &Observed, record: &ProductRecord, directive: Option<&Directive>) -> Vec<Version> {
+    let mut needed: BTreeSet<&Version> = observed.current.iter().chain(&record.previous).collect();
+    let broken = |v: &Version| record.failed.iter().any(|f| f.version == *v);
+    match directive.map(|d| &d.decision) {
+        // The server says nothing about what will be needed: then what is staged stays, unless it is broken here.
+        None | Some(Decision::Hold | Decision::Blocked { .. }) => {
+            needed.extend(observed.versions.iter().filter(|v| !broken(v)));
+        }
+        Some(decision) => needed.extend(decision.version()),
+    }
+    observed.versions.iter().filter(|v| !needed.contains(v)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_active_the_way_back_and_what_is_wanted_stay() {
+        let v = |minor| Version::new(7, minor, 0);
+        let observed =
+            Observed { current: Some(v(3)), versions: [v(0), v(1), v(2), v(3), v(4)].into(), ..Observed::default() };
+        let mut record = ProductRecord { previous: Some(v(2)), ..ProductRecord::default() };
+        record.remember_failure(v(1), "exit 1".into(), jiff::Timestamp::UNIX_EPOCH);
+        let directive = |decision| Directive {
+            product: ProductId::connector(),
+            decision,
+            policy: Default::default(),
+            server: None,
+            why: String::new(),
+        };
+        let stage = directive(Decision::Stage { version: v(4) });
+        assert_eq!(unneeded(&observed, &record, Some(&stage)), [v(0), v(1)]);
+        assert_eq!(unneeded(&observed, &record, Some(&directive(Decision::Current))), [v(0), v(1), v(4)]);
+        assert_eq!(unneeded(&observed, &record, None), [v(1)]);
+        record.previous = None;
+        assert_eq!(unneeded(&observed, &record, Some(&directive(Decision::Hold))), [v(1)]);
+    }
+}

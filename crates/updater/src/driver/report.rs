@@ -1,0 +1,209 @@
+//! What the server and this PC's users are told. Pure.
+
+use std::collections::BTreeMap;
+
+use protocol::{
+    Decision, Directive, Timestamp, Version,
+    device::{Device, ProductState},
+    policy::UpgradePolicy,
+    product::{Platform, ProductId},
+};
+
+use crate::{
+    machine::State,
+    record::{ProductRecord, Record},
+    slots::Observed,
+};
+
+/// The release channel that this version of the updater takes.
+const CHANNEL: &str = "stable";
+
+/// What is true of the whole PC.
+#[derive(Debug)]
+pub struct Pc<'a> {
+    /// Its name for people.
+    pub hostname: &'a str,
+    /// What it runs on.
+    pub platform: Platform,
+    /// This program's version.
+    pub updater: &'a Version,
+    /// The machine's policy.
+    pub policy: Option<UpgradePolicy>,
+    /// Bytes.
+    pub disk_free: Option<u64>,
+    /// When what was verified expires.
+    pub metadata_expires: Option<Timestamp>,
+    /// Why nothing new can be verified.
+    pub problem: Option<&'a str>,
+    /// What the server wants of the updater itself.
+    pub updater_directive: Option<&'a Directive>,
+}
+
+/// Where things stand, for the users of this PC.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// By product.
+    pub products: BTreeMap<ProductId, ProductState>,
+    /// Why things are as they are, by product.
+    pub why: BTreeMap<ProductId, String>,
+    /// The version that running programs should restart into, by product.
+    pub restart: BTreeMap<ProductId, Version>,
+    /// What went wrong last.
+    pub problem: Option<String>,
+    /// When the server was last reached.
+    pub last_contact: Option<Timestamp>,
+}
+
+/// The report to the server, which is also what this PC decides on. The id is filled in when it is sent.
+pub fn device<'a>(
+    pc: Pc<'_>,
+    products: impl Iterator<Item = (&'a ProductId, &'a State, &'a Observed, ProductRecord)>,
+) -> Device {
+    let mut reported = BTreeMap::from([(ProductId::updater(), updater(&pc))]);
+    for (product, state, observed, record) in products {
+        let broken = |v: &Version| record.failed.iter().any(|f| f.version == *v);
+        let staged = observed.versions.iter().filter(|v| Some(*v) != observed.current.as_ref() && !broken(v));
+        let product_state = ProductState {
+            installed: observed.current.clone(),
+            staged: staged.cloned().collect(),
+            floor: record.floor.clone(),
+            failed: record.failed.clone(),
+            consented: record.consented.clone(),
+            state: state.device_state(),
+            detail: state.detail().or_else(|| pc.problem.map(str::to_owned)),
+        };
+        reported.insert(product.clone(), product_state);
+    }
+    Device {
+        id: String::new(),
+        hostname: pc.hostname.to_owned(),
+        platform: pc.platform,
+        channel: CHANNEL.into(),
+        updater: Some(pc.updater.clone()),
+        policy: pc.policy,
+        disk_free: pc.disk_free,
+        metadata_expires: pc.metadata_expires,
+        products: reported,
+    }
+}
+
+/// The updater is a product like any other, except that this version cannot replace itself yet, and says so.
+fn updater(pc: &Pc<'_>) -> ProductState {
+    let wanted = pc.updater_directive.and_then(|d| d.decision.version()).filter(|v| *v != pc.updater);
+    ProductState {
+        installed: Some(pc.updater.clone()),
+        detail: wanted.map(|v| {
+            format!(
+                "{v} is refused: this updater does not replace itself; install {v} from the site's integration page"
+            )
+        }),
+        ..ProductState::default()
+    }
+}
+
+/// What users see, from the report and what is behind it.
+pub fn published(
+    device: Device,
+    directives: BTreeMap<ProductId, &Directive>,
+    record: &Record,
+    problem: Option<String>,
+) -> Published {
+    let mut why = BTreeMap::new();
+    let mut restart = BTreeMap::new();
+    for (product, state) in &device.products {
+        let said = directives.get(product).map(|d| explain(d, device.policy));
+        let words: Vec<_> = said.into_iter().chain(state.detail.clone()).collect();
+        if !words.is_empty() {
+            why.insert(product.clone(), words.join("; "));
+        }
+        let wanted = record.products.get(product).and_then(|r| r.restart.clone());
+        if let Some(version) = wanted.filter(|v| Some(v) == state.installed.as_ref()) {
+            restart.insert(product.clone(), version);
+        }
+    }
+    Published { products: device.products, why, restart, problem, last_contact: record.last_contact }
+}
+
+/// A directive in a sentence.
+fn explain(directive: &Directive, machine: Option<UpgradePolicy>) -> String {
+    let decision = match &directive.decision {
+        Decision::Current => "nothing to do".into(),
+        Decision::Stage { version } => format!("{version} is wanted later"),
+        Decision::Recommended { version } => format!("{version} is recommended"),
+        Decision::Required { version, .. } => format!("{version} is required"),
+        Decision::Blocked { .. } => "blocked".into(),
+        Decision::Hold => "on hold".into(),
+    };
+    let necessary = match directive.decision {
+        Decision::Recommended { .. } => false,
+        Decision::Required { .. } => true,
+        _ => return format!("{decision}: {}", directive.why),
+    };
+    let whose = if machine.is_some() { "this computer's" } else { "the site's" };
+    let how = how(machine.unwrap_or(directive.policy), necessary);
+    format!("{decision}: {}; by {whose} policy {how}", directive.why)
+}
+
+fn how(policy: UpgradePolicy, necessary: bool) -> &'static str {
+    use protocol::policy::Timing;
+    match policy.timing(necessary) {
+        Timing::Now { restart: true } => "it is activated at once and the program restarts",
+        Timing::Now { restart: false } => "it is activated silently and used at the program's next start",
+        Timing::AskFirst { may_refuse: true } => "the user is asked and may refuse",
+        Timing::AskFirst { may_refuse: false } => "the user is asked when",
+        Timing::NotNow => "it waits until it is necessary",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directive(decision: Decision) -> Directive {
+        Directive {
+            product: ProductId::connector(),
+            decision,
+            policy: UpgradePolicy::SilentAtStart,
+            server: None,
+            why: "because".into(),
+        }
+    }
+
+    #[test]
+    fn every_decision_is_explained() {
+        let version = Version::new(7, 3, 0);
+        let deadline = Timestamp::UNIX_EPOCH;
+        let words: Vec<_> = [
+            Decision::Current,
+            Decision::Stage { version: version.clone() },
+            Decision::Recommended { version: version.clone() },
+            Decision::Required { version, deadline },
+            Decision::Blocked { reason: protocol::Blocked::NoRelease },
+            Decision::Hold,
+        ]
+        .into_iter()
+        .flat_map(|d| [explain(&directive(d.clone()), None), explain(&directive(d), Some(UpgradePolicy::Ask))])
+        .collect();
+        insta::assert_snapshot!(words.join("\n"));
+    }
+
+    #[test]
+    fn the_updater_says_honestly_that_it_does_not_replace_itself() {
+        let version = Version::new(0, 1, 0);
+        let wanted = directive(Decision::Recommended { version: Version::new(0, 2, 0) });
+        let pc = Pc {
+            hostname: "pc",
+            platform: Platform::current(),
+            updater: &version,
+            policy: None,
+            disk_free: None,
+            metadata_expires: None,
+            problem: None,
+            updater_directive: Some(&wanted),
+        };
+        let device = device(pc, std::iter::empty());
+        let state = device.product(&ProductId::updater());
+        assert_eq!(state.installed, Some(version));
+        assert!(state.detail.unwrap().contains("0.2.0 is refused"));
+    }
+}

@@ -1,0 +1,166 @@
+//! One connection: frames in, replies out.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use protocol::ipc::{FrameError, FrameReader, MAX_REQUEST, Reply, Request, Verb, frame};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::oneshot,
+    time::timeout,
+};
+
+use super::{
+    Hub,
+    limits::Pace,
+    may_check_now, news,
+    rules::{Open, open},
+};
+use crate::{
+    driver::{Event, Why},
+    platform::{Peer, Stream},
+};
+
+/// The format version that is spoken.
+const V: u32 = 1;
+/// Without a request for this long, a connection that does not watch is closed.
+const IDLE: Duration = Duration::from_secs(60);
+/// A peer that does not take a reply in this time is given up.
+const SLOW: Duration = Duration::from_secs(10);
+/// The driver answers a consent in this time.
+const DRIVER: Duration = Duration::from_secs(10);
+
+/// Why a connection ended that was not closed by its peer.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// Reading or writing failed.
+    #[error("the connection broke off")]
+    Broken(#[from] io::Error),
+    /// What came is not a request.
+    #[error("a request is not understood")]
+    Malformed(#[from] FrameError),
+    /// It asked for nothing, or did not take its reply.
+    #[error("the peer is idle or too slow")]
+    Idle,
+    /// It asked for too much.
+    #[error("the peer asks too often")]
+    TooFast,
+}
+
+/// Answers one peer until it goes, or misbehaves.
+///
+/// # Errors
+/// [`Ended`].
+pub async fn serve(mut stream: Stream, peer: Peer, hub: &Arc<Hub>) -> Result<(), Ended> {
+    let mut frames = FrameReader::new(MAX_REQUEST);
+    let mut pace = Pace::new(Instant::now());
+    let mut buffer = [0; MAX_REQUEST];
+    loop {
+        let read = timeout(IDLE, stream.read(&mut buffer)).await.map_err(|_| Ended::Idle)??;
+        if read == 0 {
+            return Ok(());
+        }
+        frames.push(&buffer[..read]);
+        loop {
+            let request: Request = match frames.next() {
+                Ok(Some(request)) => request,
+                Ok(None) => break,
+                Err(error) => {
+                    send(&mut stream, &refused("this is not a request")).await?;
+                    return Err(error.into());
+                }
+            };
+            if !pace.request(Instant::now()) {
+                send(&mut stream, &refused("too many requests; wait a little")).await?;
+                return Err(Ended::TooFast);
+            }
+            if request.v != V {
+                send(&mut stream, &refused(&format!("this updater speaks version {V} of the protocol"))).await?;
+                continue;
+            }
+            if request.verb == Verb::Watch {
+                return watch(stream, hub).await;
+            }
+            let reply = answer(request.verb, peer, hub).await;
+            send(&mut stream, &reply).await?;
+        }
+    }
+}
+
+async fn answer(verb: Verb, peer: Peer, hub: &Arc<Hub>) -> Reply {
+    match open(verb) {
+        Open::ToAll => {}
+        Open::ToAllSparingly if may_check_now(hub, peer.uid) => {}
+        Open::ToAllSparingly => return refused("asked too often; try again in a minute"),
+        Open::ToActiveProgram => return confirm_healthy(peer, hub).await,
+    }
+    match verb {
+        Verb::Status => Reply::Status(Box::new(hub.status(&peer))),
+        Verb::Consent => consent(peer, hub).await,
+        Verb::CheckNow => match hub.events.send(Event::Wanted(Why::Asked)).await {
+            Ok(()) => Reply::Ok { detail: "checking in".into() },
+            Err(_) => refused("the updater is ending"),
+        },
+        // Handled by their callers.
+        Verb::Watch | Verb::ConfirmHealthy => refused("not here"),
+    }
+}
+
+async fn consent(peer: Peer, hub: &Hub) -> Reply {
+    let (answer, said) = oneshot::channel();
+    if hub.events.send(Event::Consent(answer)).await.is_err() {
+        return refused("the updater is ending");
+    }
+    match timeout(DRIVER, said).await {
+        Ok(Ok(Ok(detail))) => {
+            tracing::info!(uid = peer.uid, detail, "a user consented");
+            Reply::Ok { detail }
+        }
+        Ok(Ok(Err(error))) => Reply::Refused { error },
+        Ok(Err(_)) | Err(_) => refused("the updater is busy; try again"),
+    }
+}
+
+async fn confirm_healthy(peer: Peer, hub: &Arc<Hub>) -> Reply {
+    let looking = hub.clone();
+    let found = tokio::task::spawn_blocking(move || looking.active_program(&peer)).await.ok().flatten();
+    let Some((product, version)) = found else {
+        tracing::warn!(uid = peer.uid, pid = ?peer.pid, "a program that is not an active version confirmed its health");
+        return refused("only the active version's own program can confirm that it is healthy");
+    };
+    let detail = format!("{product} {version} is confirmed");
+    match hub.events.send(Event::Confirmed(product, version)).await {
+        Ok(()) => Reply::Ok { detail },
+        Err(_) => refused("the updater is ending"),
+    }
+}
+
+/// Tells everything once, then what changes. A watcher that says anything more is not understood and closed.
+async fn watch(mut stream: Stream, hub: &Hub) -> Result<(), Ended> {
+    let mut published = hub.published.clone();
+    let mut told = None;
+    loop {
+        let now = published.borrow_and_update().clone();
+        for reply in news(told.as_ref(), &now) {
+            send(&mut stream, &reply).await?;
+        }
+        told = Some(now);
+        let mut byte = [0];
+        tokio::select! {
+            changed = published.changed() => if changed.is_err() { return Ok(()) },
+            read = stream.read(&mut byte) => return if read? == 0 { Ok(()) } else { Err(Ended::TooFast) },
+        }
+    }
+}
+
+async fn send(stream: &mut Stream, reply: &Reply) -> Result<(), Ended> {
+    timeout(SLOW, stream.write_all(&frame(reply))).await.map_err(|_| Ended::Idle)??;
+    Ok(())
+}
+
+fn refused(error: &str) -> Reply {
+    Reply::Refused { error: error.into() }
+}

@@ -1,0 +1,136 @@
+//! `lockstep-updater`: the privileged service on every PC, and what people do with it.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use lockstep_updater::{install, ipc::client::ask, layout::Layout, service, status};
+use protocol::{
+    Timestamp, Version,
+    ipc::{Reply, Verb},
+    product::parse_version,
+};
+
+const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
+    Some(v) => v,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+const EXAMPLES: &str = "Examples:
+  sudo bin/lockstep-updater install     install from the folder that you downloaded and unpacked
+  lockstep-updater status               what is installed, what is ready, and why
+  lockstep-updater status --json        the same for scripts
+  lockstep-updater consent              agree to the upgrade that is waiting";
+
+/// Keeps the programs on this computer in step with the site's server.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep-updater", version = VERSION, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Run(Root),
+    /// Install the updater from the unpacked download that this program lies in; run again, repair it.
+    Install(Root),
+    /// Say what is installed, what is ready, and why.
+    Status {
+        #[command(flatten)]
+        root: Root,
+        /// As JSON, for scripts.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the site's server now whether there is anything to do.
+    Check(Root),
+    /// Agree to the upgrade that is waiting, or to programs being restarted now.
+    Consent(Root),
+}
+
+#[derive(Debug, Args)]
+struct Root {
+    /// The directory that everything lies under.
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    root: PathBuf,
+}
+
+fn main() -> ExitCode {
+    service::log_to_stderr();
+    match carry_out(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lockstep-updater: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<()> {
+    let version = parse_version(VERSION)?;
+    match command {
+        Command::Run(Root { root }) => Ok(runtime()?.block_on(service::run(Layout::new(&root)?, version))?),
+        Command::Install(Root { root }) => install_here(&root, &version),
+        Command::Status { root, json } => show_status(&root.root, json),
+        Command::Check(Root { root }) => request(&root, Verb::CheckNow),
+        Command::Consent(Root { root }) => request(&root, Verb::Consent),
+    }
+}
+
+/// One thread: the service waits nearly all the time. What waits for the disk has a few more, which go when idle.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .build()
+        .context("cannot start")
+}
+
+fn install_here(root: &Path, version: &Version) -> anyhow::Result<()> {
+    let program = std::env::current_exe()?.canonicalize()?;
+    let Some(folder) = program.parent().and_then(Path::parent) else {
+        bail!("{} does not lie in the folder of a download", program.display());
+    };
+    let root = if root.is_absolute() { root.to_owned() } else { std::env::current_dir()?.join(root) };
+    let installed = install::install(&Layout::new(&root)?, folder, version)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "lockstep-updater {version} is installed in {}", root.display())?;
+    match &installed.unit {
+        Some(unit) => {
+            writeln!(out, "the service is described in {}; start it, now and at every boot, with", unit.display())?;
+            writeln!(
+                out,
+                "  systemctl daemon-reload && systemctl enable lockstep-updater && systemctl restart lockstep-updater"
+            )?;
+        }
+        None => {
+            writeln!(out, "start the service with")?;
+            writeln!(out, "  {} run --root {}", installed.program.display(), root.display())?;
+        }
+    }
+    Ok(())
+}
+
+fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {
+    let reply = runtime()?.block_on(ask(&Layout::new(root)?.socket(), Verb::Status))?;
+    let Reply::Status(found) = reply else {
+        bail!("the updater gave another answer than a status: {reply:?}");
+    };
+    let text = if json { status::json(&found)? + "\n" } else { status::table(&found, Timestamp::now()) };
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+fn request(root: &Path, verb: Verb) -> anyhow::Result<()> {
+    match runtime()?.block_on(ask(&Layout::new(root)?.socket(), verb))? {
+        Reply::Ok { detail } => Ok(writeln!(std::io::stdout(), "{detail}")?),
+        Reply::Refused { error } => bail!("{error}"),
+        other => bail!("the updater gave an answer that does not fit: {other:?}"),
+    }
+}

@@ -1,0 +1,327 @@
+//! Linux: modes, links, kernel credentials, `/proc`, systemd's notification.
+//!
+//! | attack | answer |
+//! |---|---|
+//! | a file that a user planted under a name the service uses | `open_private`: `O_NOFOLLOW`, a regular file, own, link count 1 |
+//! | a process id that is used again by another program | start time compared before and after the program is looked at |
+//! | a copy of the program under the same name | compared by device and inode, not by path |
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+    process::Stdio,
+};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{FileId, Peer, Process};
+
+/// The user and group that health checks run as: nobody.
+const NOBODY: u32 = 65534;
+
+/// One connection of a user's program.
+pub type Stream = UnixStream;
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    own_uid() == 0
+}
+
+/// The user this process runs as.
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Makes a directory, and its missing parents with mode 0755. An existing one is given the mode.
+///
+/// # Errors
+/// Whatever the file system says; also when something other than a directory is there.
+pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|p| !p.exists()) {
+        make_dir(parent, 0o755)?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            if !fs::symlink_metadata(path)?.is_dir() {
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, "something else is there"));
+            }
+        }
+        other => other?,
+    }
+    // Not left to the umask: a directory ends in its final rights whatever the service was started with.
+    set_mode(path, mode)
+}
+
+/// Sets a file's or directory's mode.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Makes a new file with this mode; an existing one is an error.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(file)
+}
+
+/// Opens or makes a file that only this user can reach, for reading and writing.
+///
+/// # Errors
+/// Whatever the file system says; also when what is there is a link, is linked elsewhere or is someone else's.
+pub fn open_private(path: &Path) -> io::Result<File> {
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.nlink() != 1 || meta.uid() != own_uid() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a private file of this service"));
+    }
+    Ok(file)
+}
+
+/// Makes a symbolic link.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// Makes a directory's entries durable.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Why users other than root and this process's own could change what is at `path`; `Ok` if they could not.
+///
+/// # Errors
+/// The reason in words.
+pub fn written_by_us_only(path: &Path) -> Result<(), String> {
+    let meta = fs::symlink_metadata(path).map_err(|e| format!("cannot be looked at: {e}"))?;
+    if meta.is_symlink() {
+        return Err("it is a symbolic link".into());
+    }
+    if meta.uid() != 0 && meta.uid() != own_uid() {
+        return Err(format!("it belongs to user {}", meta.uid()));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!("its mode {:04o} lets others write", meta.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+/// Whether `path` is a directory such as `/tmp`: everybody may add to it, nobody may rename another's entries.
+pub fn is_sticky_of_root(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() && m.mode() & 0o1000 != 0 && m.uid() == 0)
+}
+
+/// Bytes that this process can still write below `path`. `None`: unknown.
+pub fn free_space(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The PC's name, as the kernel has it.
+pub fn kernel_hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Which file a program is.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn file_id(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(|m| FileId { device: m.dev(), inode: m.ino() })
+}
+
+/// What a process runs. `None`: there is no such process, or it changed while it was looked at.
+pub fn process(pid: i32) -> Option<Process> {
+    let started = start_time(pid)?;
+    let program = file_id(Path::new(&format!("/proc/{pid}/exe"))).ok()?;
+    (start_time(pid)? == started).then_some(Process { started, program })
+}
+
+/// Field 22 of `/proc/<pid>/stat` (proc(5)); the program's name before it may hold anything, so counting
+/// starts after its closing bracket.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(19)?.parse().ok()
+}
+
+/// Whether any process runs a program below `dir`.
+///
+/// # Errors
+/// Whatever `/proc` says; then nothing may be assumed.
+pub fn is_running_below(dir: &Path) -> io::Result<bool> {
+    let dir = dir.canonicalize()?;
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        // A process that ended meanwhile, or a kernel thread, has no program.
+        if fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.starts_with(&dir)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A program to be run without rights: as nobody when this process is root, in `/`, with an empty environment.
+pub fn unprivileged(program: &Path, arguments: &[String]) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).env_clear().current_dir("/").kill_on_drop(true).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if is_root() {
+        // The standard library also drops the supplementary groups when a user is set by root.
+        command.gid(NOBODY).uid(NOBODY);
+    }
+    command
+}
+
+/// Ends a process group at once.
+pub fn kill_group(leader: u32) {
+    if let Some(pid) = i32::try_from(leader).ok().and_then(rustix::process::Pid::from_raw) {
+        // The group may be gone already, which is what is wanted.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Asks a process to end.
+pub fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        // The process may be gone already, which is what is wanted.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
+/// Tells systemd that the service is ready (sd_notify(3)); does nothing when systemd did not start it.
+pub fn notify_ready() {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let sent = notify_address(&address)
+        .and_then(|address| std::os::unix::net::UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
+    if let Err(error) = sent {
+        tracing::warn!(%error, "systemd could not be told that the service is ready");
+    }
+}
+
+/// systemd writes an abstract address with a leading `@`.
+fn notify_address(address: &std::ffi::OsStr) -> io::Result<std::os::unix::net::SocketAddr> {
+    use std::os::{linux::net::SocketAddrExt, unix::ffi::OsStrExt};
+    match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => std::os::unix::net::SocketAddr::from_abstract_name(name),
+        None => std::os::unix::net::SocketAddr::from_pathname(Path::new(address)),
+    }
+}
+
+/// The socket that users' programs talk to.
+#[derive(Debug)]
+pub struct Listener(UnixListener);
+
+impl Listener {
+    /// Binds the socket with mode 0666, replacing what a service that was killed left behind. The caller
+    /// makes sure that only it can write to the socket's directory.
+    ///
+    /// # Errors
+    /// Whatever the system says; also when another service still answers there.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another updater is running"));
+        }
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        set_mode(path, 0o666)?;
+        Ok(Self(listener))
+    }
+
+    /// The next connection, and whose it is (`SO_PEERCRED`, unix(7)).
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        let (stream, _) = self.0.accept().await?;
+        let credentials = stream.peer_cred()?;
+        let pid = credentials.pid().filter(|pid| *pid > 0);
+        let peer = Peer { uid: credentials.uid(), pid, started: pid.and_then(start_time) };
+        Ok((stream, peer))
+    }
+}
+
+/// Connects to the updater's socket.
+///
+/// # Errors
+/// Whatever the system says.
+pub async fn connect(path: &Path) -> io::Result<Stream> {
+    UnixStream::connect(path).await
+}
+
+/// Waits until this process is asked to end: SIGTERM, SIGINT or SIGHUP.
+///
+/// # Errors
+/// When signals cannot be received at all.
+pub async fn asked_to_end() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut hup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        _ = hup.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_program_file() {
+        let me = process(std::process::id().cast_signed()).unwrap();
+        assert_eq!(me.program, file_id(&std::env::current_exe().unwrap()).unwrap());
+        assert!(process(i32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_private_file_is_not_a_link_and_not_linked() {
+        let dir = tempfile::tempdir().unwrap();
+        let canary = dir.path().join("canary");
+        fs::write(&canary, "untouched").unwrap();
+        symlink(&canary, &dir.path().join("soft")).unwrap();
+        fs::hard_link(&canary, dir.path().join("hard")).unwrap();
+        assert!(open_private(&dir.path().join("soft")).is_err());
+        assert!(open_private(&dir.path().join("hard")).is_err());
+        assert!(open_private(&dir.path().join("own")).is_ok());
+        assert_eq!(fs::read_to_string(&canary).unwrap(), "untouched");
+    }
+
+    #[test]
+    fn a_program_that_runs_keeps_its_directory_in_use() {
+        let exe = std::env::current_exe().unwrap();
+        assert!(is_running_below(exe.parent().unwrap()).unwrap());
+        assert!(!is_running_below(tempfile::tempdir().unwrap().path()).unwrap());
+    }
+}

@@ -1,0 +1,140 @@
+//! What the service must remember across restarts, in `state.json`. What can be seen on the disk (installed and staged
+//! versions) is not in it: the disk is asked.
+
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+
+use protocol::{Timestamp, Version, device::FailedVersion, product::ProductId};
+use serde::{Deserialize, Serialize};
+
+use crate::slots::disk::{Disk, replace_file};
+
+/// Remembered failures of one product; the oldest are forgotten first.
+const MAX_FAILED: usize = 16;
+
+/// What is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Format version.
+    pub v: u32,
+    /// The latest time at which fresh metadata was verified: the clock never counts as earlier.
+    #[serde(default)]
+    pub trusted_time: Option<Timestamp>,
+    /// When the server was last reached.
+    #[serde(default)]
+    pub last_contact: Option<Timestamp>,
+    /// By product.
+    #[serde(default)]
+    pub products: BTreeMap<ProductId, ProductRecord>,
+}
+
+/// What is remembered of one product.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductRecord {
+    /// The highest floor that verified metadata ever named.
+    #[serde(default)]
+    pub floor: Option<Version>,
+    /// Versions that were rolled back here.
+    #[serde(default)]
+    pub failed: Vec<FailedVersion>,
+    /// The version that a user agreed to.
+    #[serde(default)]
+    pub consented: Option<Version>,
+    /// The version before the active one, kept until that one is confirmed.
+    #[serde(default)]
+    pub previous: Option<Version>,
+    /// The version that a program of its own has confirmed as healthy.
+    #[serde(default)]
+    pub confirmed: Option<Version>,
+    /// The version that running programs should restart into.
+    #[serde(default)]
+    pub restart: Option<Version>,
+}
+
+impl ProductRecord {
+    /// Remembers a version as broken here.
+    pub fn remember_failure(&mut self, version: Version, reason: String, at: Timestamp) {
+        self.failed.retain(|f| f.version != version);
+        self.failed.push(FailedVersion { version, at, reason });
+        let excess = self.failed.len().saturating_sub(MAX_FAILED);
+        self.failed.drain(..excess);
+    }
+}
+
+impl Record {
+    /// The time to decide by: the system's clock, but never earlier than a time that is known to have been.
+    pub fn effective_now(&self, system: Timestamp) -> Timestamp {
+        self.trusted_time.map_or(system, |trusted| trusted.max(system))
+    }
+
+    /// The record of a product, made when there is none.
+    pub fn product_mut(&mut self, product: &ProductId) -> &mut ProductRecord {
+        self.products.entry(product.clone()).or_default()
+    }
+
+    /// The record of a product.
+    pub fn product(&self, product: &ProductId) -> ProductRecord {
+        self.products.get(product).cloned().unwrap_or_default()
+    }
+}
+
+/// The file that holds the record.
+#[derive(Clone)]
+pub struct RecordFile {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl RecordFile {
+    /// A record kept in `path`.
+    pub fn new(path: PathBuf, disk: Arc<dyn Disk>) -> Self {
+        Self { path, disk }
+    }
+
+    /// Reads it. A first start has an empty one; so has a file that cannot be read any more, which is reported: all that is
+    /// lost is convenience, since the floor also comes from signed metadata and from what is installed.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn read(&self) -> io::Result<Record> {
+        let fresh = Record { v: 1, ..Record::default() };
+        let Some(bytes) = self.disk.read_file(&self.path)? else {
+            return Ok(fresh);
+        };
+        Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            tracing::error!(%error, path = %self.path.display(), "the remembered state cannot be read; starting afresh");
+            fresh
+        }))
+    }
+
+    /// Replaces it, durably.
+    ///
+    /// # Errors
+    /// Whatever the disk says; then the old one is there.
+    pub fn write(&self, record: &Record) -> io::Result<()> {
+        replace_file(self.disk.as_ref(), &self.path, &serde_json::to_vec_pretty(record)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_bring_old_times_back() {
+        let now: Timestamp = "2026-05-01T00:00:00Z".parse().unwrap();
+        let record = Record { trusted_time: Some(now), ..Record::default() };
+        assert_eq!(record.effective_now("2016-05-01T00:00:00Z".parse().unwrap()), now);
+        let later = "2026-05-02T00:00:00Z".parse().unwrap();
+        assert_eq!(record.effective_now(later), later);
+    }
+
+    #[test]
+    fn failures_are_remembered_once_each_and_not_without_end() {
+        let mut record = ProductRecord::default();
+        for patch in 0..40 {
+            record.remember_failure(Version::new(7, 3, patch % 20), "exit 1".into(), Timestamp::UNIX_EPOCH);
+        }
+        assert_eq!(record.failed.len(), MAX_FAILED);
+        assert_eq!(record.failed.last().unwrap().version, Version::new(7, 3, 19));
+    }
+}

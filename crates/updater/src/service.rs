@@ -1,0 +1,162 @@
+//! The service: everything wired together.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use protocol::{Timestamp, Version};
+use release::tuf::Repository;
+
+use crate::{
+    client::{ClientError, Server},
+    driver::{Driver, Setup},
+    ipc::{self, Hub},
+    layout::Layout,
+    platform::{self, Listener},
+    push,
+    record::RecordFile,
+    site::{self, SiteError},
+    slots::{RealDisk, SlotError, Slots},
+    source::{Metadata, SiteSource},
+};
+
+/// Why the service cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Machine policy.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// The server's address or certificate, or this PC's identity.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The vendor's root or the store of metadata.
+    #[error("the vendor's repository cannot be read")]
+    Repository(#[from] release::tuf::Error),
+    /// The versions.
+    #[error("the installed versions cannot be put right")]
+    Slots(#[from] SlotError),
+    /// There is one already.
+    #[error("another lockstep-updater serves {0}; end it first")]
+    Running(PathBuf),
+    /// A directory or the socket.
+    #[error("{what} cannot be used")]
+    System {
+        /// Which one.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs the service until it is asked to end.
+///
+/// # Errors
+/// [`ServiceError`]; then nothing was changed.
+pub async fn run(layout: Layout, version: Version) -> Result<(), ServiceError> {
+    let site = site::read(&layout)?;
+    prepare(&layout)?;
+    let _only_one = lock(&layout)?;
+    let disk = Arc::new(RealDisk);
+    let file = RecordFile::new(layout.state(), disk.clone());
+    let record = file.read().map_err(system("the remembered state"))?;
+    let hostname = hostname(&layout);
+    let slots = Slots::new(layout.clone(), disk.clone());
+    let repository = Repository::open(&layout.tuf(), &site.vendor_root)?;
+    let known = repository.known()?;
+    let server = Arc::new(Server::new(site.profile.clone(), hostname.clone(), &version, layout.identity(), disk)?);
+    let source = Arc::new(SiteSource::new(server.clone(), repository, layout.downloads()));
+
+    let mut driver = Driver::new(Setup {
+        layout: layout.clone(),
+        slots: slots.clone(),
+        file,
+        record,
+        metadata: known.as_ref().map(Metadata::from),
+        source,
+        version: version.clone(),
+        hostname,
+        policy: site.profile.policy,
+        clock: Timestamp::now,
+    });
+    drop(known);
+    driver.recover().await?;
+
+    let listener = Listener::bind(&layout.socket()).map_err(system(layout.socket().display().to_string()))?;
+    let hub = Hub {
+        published: driver.published(),
+        events: driver.events(),
+        tickets: server.tickets(),
+        slots,
+        layout: layout.clone(),
+        version: version.clone(),
+        server: site.profile.server.clone(),
+        clock: Timestamp::now,
+        limits: Mutex::default(),
+    };
+    let push = tokio::spawn(push::follow(server, driver.events()));
+    let ipc = tokio::spawn(ipc::listen(listener, Arc::new(hub)));
+    let driving = tokio::spawn(driver.run());
+    tracing::info!(%version, site = site.profile.server, root = %layout.root().display(), "running");
+    platform::notify_ready();
+
+    let ended = platform::asked_to_end().await;
+    for task in [push, ipc, driving] {
+        task.abort();
+    }
+    // The socket of a service that has ended would only confuse; a new one replaces it anyway.
+    drop(fs::remove_file(layout.socket()));
+    ended.map_err(system("waiting for the end"))
+}
+
+/// Makes the service's directories with their final rights, and refuses those that others could change.
+fn prepare(layout: &Layout) -> Result<(), ServiceError> {
+    for (dir, mode) in [
+        (layout.state_dir(), 0o700),
+        (layout.downloads(), 0o700),
+        (layout.tuf(), 0o700),
+        (layout.products(), 0o755),
+        (layout.run_dir(), 0o755),
+    ] {
+        platform::make_dir(&dir, mode).map_err(system(dir.display().to_string()))?;
+        site::trusted_path(layout.root(), &dir)?;
+    }
+    Ok(())
+}
+
+/// Makes sure that no other service works here: it holds the file until its process ends, however that ends.
+fn lock(layout: &Layout) -> Result<fs::File, ServiceError> {
+    let file = platform::open_private(&layout.lock()).map_err(system(layout.lock().display().to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(ServiceError::Running(layout.root().to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(system(layout.lock().display().to_string())(source)),
+    }
+}
+
+/// The PC's name: what its administrator wrote, else what the kernel has.
+fn hostname(layout: &Layout) -> String {
+    let written = fs::read_to_string(layout.hostname()).unwrap_or_default();
+    let name = written.lines().next().unwrap_or_default().trim().to_owned();
+    let name = if name.is_empty() { platform::kernel_hostname() } else { name };
+    name.chars().filter(|c| !c.is_control()).take(protocol::message::MAX_TEXT).collect()
+}
+
+fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServiceError {
+    let what = what.into();
+    move |source| ServiceError::System { what, source }
+}
+
+/// Sends the program's log to standard error; `RUST_LOG` says how much of it.
+pub fn log_to_stderr() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

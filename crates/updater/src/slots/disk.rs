@@ -1,0 +1,179 @@
+//! The file system behind a trait, so that a test can fail, lose or reorder what it is asked to do.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::platform;
+
+/// What the executor needs of a file system. Paths are always below directories that only the service can write.
+pub trait Disk: Send + Sync {
+    /// Makes a new directory with this mode.
+    ///
+    /// # Errors
+    /// Also when something is there.
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+
+    /// Makes a directory and its parents (0755) unless they are there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn ensure_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Writes a file and makes its content durable, not yet its name. An existing one is replaced.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn write_file(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
+
+    /// Reads a file. `None`: there is none.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
+
+    /// Reads a symbolic link. `None`: there is none.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn read_link(&self, path: &Path) -> io::Result<Option<PathBuf>>;
+
+    /// Renames, replacing a file or link at `to`.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// The names in a directory; none when it is not there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Removes a file or link; it is no error if there is none.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with everything in it; it is no error if there is none.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn remove_tree(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives every directory in a tree the mode 0755, and makes them all durable, the deepest first.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn seal_tree(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory's names durable.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+}
+
+/// Replaces a private file so that the old or the new one is there, whole, whatever happens.
+///
+/// # Errors
+/// Whatever the disk says.
+pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let beside = dir.join(format!(".{name}.new"));
+    disk.write_file(&beside, bytes, 0o600)?;
+    disk.rename(&beside, path)?;
+    disk.sync_dir(dir)
+}
+
+/// The disk of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::create_dir(path)?;
+        platform::set_mode(path, mode)
+    }
+
+    fn ensure_dir(&self, path: &Path) -> io::Result<()> {
+        platform::make_dir(path, 0o755)
+    }
+
+    fn write_file(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        self.remove_file(path)?;
+        let mut file = platform::create_new(path, mode)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        absent_is_none(fs::read(path))
+    }
+
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        platform::symlink(target, link)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        absent_is_none(fs::read_link(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let Some(entries) = absent_is_none(fs::read_dir(path))? else {
+            return Ok(vec![]);
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        absent_is_none(fs::remove_file(path)).map(|_| ())
+    }
+
+    fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        absent_is_none(fs::remove_dir_all(path)).map(|_| ())
+    }
+
+    fn seal_tree(&self, path: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                self.seal_tree(&entry.path())?;
+            }
+        }
+        platform::set_mode(path, 0o755)?;
+        platform::sync_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        platform::sync_dir(path)
+    }
+}
+
+fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}

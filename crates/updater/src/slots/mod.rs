@@ -1,0 +1,235 @@
+//! Versions beside each other on a disk, and the link that says which one is active.
+//!
+//! Invariant: at every instant one complete version is active, the old one or the new one, whatever happens to the process
+//! or the power. A directory under `versions/` whose name is a version is complete: it was made under another name, written,
+//! made durable, and only then renamed. `current` is a relative symbolic link, replaced by one atomic rename.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`plan`] | pure: what has to be done, from what is there |
+//! | [`journal`] | the intent, durable before each step |
+//! | [`execute`] | does the steps, makes no choices |
+//! | [`recover`] | runs first at start: finishes or forgets, and sweeps |
+//! | [`disk`] | the file system behind a trait |
+
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
+
+use protocol::{Version, product::ProductId};
+use release::package::Manifest;
+
+use crate::{layout::Layout, platform};
+
+pub mod disk;
+pub mod execute;
+pub mod journal;
+pub mod plan;
+pub mod recover;
+
+pub use disk::{Disk, RealDisk};
+use journal::Journal;
+pub use journal::Operation;
+pub use plan::Conflict;
+
+/// The name of the file beside a version's own that says what the vendor packed.
+pub const MANIFEST: &str = "manifest.json";
+
+/// What lies on the disk of one product.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The version that the link points to.
+    pub current: Option<Version>,
+    /// Every complete version.
+    pub versions: BTreeSet<Version>,
+    /// Names under `versions/` that are no versions: what an interrupted operation left.
+    pub leftovers: Vec<String>,
+    /// Names beside the link that do not belong there.
+    pub stray_links: Vec<String>,
+}
+
+/// Why an operation on versions failed. The active version is what it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// What is there does not allow it.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The file system refused.
+    #[error("{what} failed")]
+    Disk {
+        /// The step.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The package could not be unpacked.
+    #[error("the package cannot be unpacked")]
+    Package(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl SlotError {
+    fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Disk { what, source }
+    }
+}
+
+/// All products' versions on this PC.
+#[derive(Clone)]
+pub struct Slots {
+    layout: Layout,
+    disk: Arc<dyn Disk>,
+    journal: Arc<Journal>,
+}
+
+impl std::fmt::Debug for Slots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slots").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+impl Slots {
+    /// The versions below a root, on a disk, for the service.
+    pub fn new(layout: Layout, disk: Arc<dyn Disk>) -> Self {
+        let journal = layout.journal();
+        Self::with_journal(layout, disk, journal)
+    }
+
+    /// The same with a journal elsewhere: each process that changes versions has one of its own.
+    pub fn with_journal(layout: Layout, disk: Arc<dyn Disk>, journal: std::path::PathBuf) -> Self {
+        let journal = Arc::new(Journal::new(journal, disk.clone()));
+        Self { layout, disk, journal }
+    }
+
+    /// The products that have a directory here; none when that cannot be read.
+    pub fn products(&self) -> Vec<ProductId> {
+        let names = self.disk.list(&self.layout.products()).unwrap_or_default();
+        names.iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// What is there of one product.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn observe(&self, product: &ProductId) -> io::Result<Observed> {
+        let mut observed = Observed::default();
+        for name in self.disk.list(&self.layout.versions(product))? {
+            match name.parse() {
+                Ok(version) => {
+                    observed.versions.insert(version);
+                }
+                Err(_) => observed.leftovers.push(name),
+            }
+        }
+        for name in self.disk.list(&self.layout.product(product))? {
+            if name.starts_with(plan::LINK_PREFIX) {
+                observed.stray_links.push(name);
+            }
+        }
+        observed.current = self
+            .disk
+            .read_link(&self.layout.current(product))?
+            .and_then(|target| target.file_name()?.to_str()?.parse().ok())
+            .filter(|version| observed.versions.contains(version));
+        Ok(observed)
+    }
+
+    /// Makes a version complete beside the others. `fill` writes its files into the directory it is given; `scratch` is a
+    /// random number for names that nobody can know beforehand.
+    ///
+    /// # Errors
+    /// [`SlotError`]; nothing is left behind.
+    pub fn stage(
+        &self,
+        product: &ProductId,
+        version: &Version,
+        scratch: u64,
+        fill: &mut dyn FnMut(&Path) -> Result<Manifest, SlotError>,
+    ) -> Result<(), SlotError> {
+        let operation = Operation::Stage { version: version.clone(), scratch };
+        self.run(product, operation, fill, true)
+    }
+
+    /// Points the link to a complete version, or to none. The journal keeps the intent until [`Slots::settle`], so that
+    /// a restart in between knows that the new version's health was not checked yet.
+    ///
+    /// # Errors
+    /// [`SlotError`]; the link points to what it did.
+    pub fn activate(
+        &self,
+        product: &ProductId,
+        to: Option<&Version>,
+        from: Option<&Version>,
+        restart: bool,
+        scratch: u64,
+    ) -> Result<(), SlotError> {
+        let operation = Operation::Activate { to: to.cloned(), from: from.cloned(), restart, scratch };
+        self.run(product, operation, &mut no_package, false)
+    }
+
+    /// Forgets the intent of the last activation: it is final.
+    ///
+    /// # Errors
+    /// [`SlotError::Disk`].
+    pub fn settle(&self, product: &ProductId) -> Result<(), SlotError> {
+        self.journal.end(product, journal::Slot::Link).map_err(SlotError::disk("closing the journal"))
+    }
+
+    /// Removes a version that is not active. The caller makes sure that nothing runs from it.
+    ///
+    /// # Errors
+    /// [`SlotError`].
+    pub fn remove(&self, product: &ProductId, version: &Version, scratch: u64) -> Result<(), SlotError> {
+        let operation = Operation::Remove { version: version.clone(), scratch };
+        self.run(product, operation, &mut no_package, true)
+    }
+
+    /// Whether a process runs a program of this version.
+    ///
+    /// # Errors
+    /// Whatever the system says; then nothing may be assumed.
+    pub fn is_running(&self, product: &ProductId, version: &Version) -> io::Result<bool> {
+        platform::is_running_below(&self.layout.version(product, version))
+    }
+
+    /// What the vendor packed into a complete version.
+    ///
+    /// # Errors
+    /// Whatever the disk says; `InvalidData` when it is not a manifest.
+    pub fn manifest(&self, product: &ProductId, version: &Version) -> io::Result<Manifest> {
+        let path = self.layout.version(product, version).join(MANIFEST);
+        let bytes = self.disk.read_file(&path)?.ok_or(io::ErrorKind::NotFound)?;
+        serde_json::from_slice(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    }
+
+    /// Runs first at start: see [`recover`]. `mine` says which products this process changes; nobody else's are touched.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn recover(&self, mine: fn(&ProductId) -> bool) -> Result<Vec<recover::Interrupted>, SlotError> {
+        recover::recover(&self.layout, self.disk.as_ref(), &self.journal, self, mine)
+    }
+
+    fn run(
+        &self,
+        product: &ProductId,
+        operation: Operation,
+        fill: &mut dyn FnMut(&Path) -> Result<Manifest, SlotError>,
+        finish: bool,
+    ) -> Result<(), SlotError> {
+        let observed = self.observe(product).map_err(SlotError::disk("looking at the installed versions"))?;
+        let steps = plan::plan(&operation, &observed)?;
+        execute::Execution { layout: &self.layout, disk: self.disk.as_ref(), journal: &self.journal, product }
+            .run(&operation, &steps, fill, finish)
+    }
+}
+
+/// The service changes every product but itself, which the installer changes.
+pub fn is_of_the_service(product: &ProductId) -> bool {
+    *product != ProductId::updater()
+}
+
+fn no_package(_: &Path) -> Result<Manifest, SlotError> {
+    Err(SlotError::Package("this operation has no package".into()))
+}
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,407 @@
+//! The driver on a real disk with real programs; only the server's answers are given by this test, from the same
+//! `directive()` that the server calls.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use lockstep_updater::{
+    driver::{Driver, Event, Published, Setup, Why},
+    record::RecordFile,
+    slots::{RealDisk, Slots},
+    source::{Metadata, Source, Trouble},
+};
+use protocol::{
+    Timestamp, Version,
+    catalog::{Catalog, Entry},
+    device::{Device, DeviceState},
+    directive,
+    message::DeviceDirectives,
+    policy::UpgradePolicy,
+    product::ProductId,
+    site::{Site, SiteProduct},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::fixture::{Pc, connector, eventually, needs_root, version};
+
+const WORKS: &str = r#"[ "$1" = self-check ] && exit 0; exec sleep 1000"#;
+const BROKEN: &str = r#"[ "$1" = self-check ] && exit 7; exec sleep 1000"#;
+
+/// The site and the vendor.
+#[derive(Default)]
+struct World {
+    site: Mutex<Site>,
+    catalog: Mutex<Catalog>,
+    packages: Mutex<BTreeMap<String, PathBuf>>,
+    expires: Mutex<Timestamp>,
+    reports: Mutex<Vec<Device>>,
+    away: Mutex<bool>,
+}
+
+impl Source for World {
+    async fn check_in(&self, device: Device) -> Result<DeviceDirectives, Trouble> {
+        if *self.away.lock().unwrap() {
+            return Err(Trouble("away".into()));
+        }
+        let (site, catalog) = (self.site.lock().unwrap(), self.catalog.lock().unwrap());
+        let now = Timestamp::now();
+        let directives = site.products.keys().map(|p| directive(p, &site, &catalog, &device, now, 1)).collect();
+        self.reports.lock().unwrap().push(device);
+        Ok(DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600 })
+    }
+
+    async fn refresh(&self, now: Timestamp) -> Result<Metadata, Trouble> {
+        let expires = *self.expires.lock().unwrap();
+        if expires <= now {
+            return Err(Trouble(format!("cannot update: metadata expired on {expires}")));
+        }
+        Ok(Metadata { catalog: self.catalog.lock().unwrap().clone(), expires })
+    }
+
+    async fn package(&self, entry: &Entry) -> Result<File, Trouble> {
+        let path = self.packages.lock().unwrap().get(&entry.target).cloned();
+        path.and_then(|p| File::open(p).ok()).ok_or_else(|| Trouble("no such package".into()))
+    }
+}
+
+struct Rig {
+    pc: Pc,
+    world: Arc<World>,
+    events: mpsc::Sender<Event>,
+    published: watch::Receiver<Published>,
+    running: JoinHandle<()>,
+}
+
+impl Rig {
+    /// A site whose server runs 7.2, with a PC that has the connector 7.2.0.
+    async fn new(scripts: &[(&str, &str)]) -> Self {
+        needs_root();
+        let pc = Pc::new();
+        let world = Arc::new(World::default());
+        *world.expires.lock().unwrap() = Timestamp::MAX;
+        for (number, script) in scripts {
+            let (entry, path) = pc.package(number, script);
+            world.packages.lock().unwrap().insert(entry.target.clone(), path);
+            world.catalog.lock().unwrap().entries.push(entry);
+        }
+        let policy = UpgradePolicy::Silent;
+        let product = SiteProduct { server: Some(version("7.2.0")), policy, ..SiteProduct::default() };
+        world.site.lock().unwrap().products.insert(connector(), product);
+        let rig = Self::start(pc, world).await;
+        rig.until("the connector is installed", |p| installed(p) == Some(version("7.2.0"))).await;
+        rig
+    }
+
+    async fn start(pc: Pc, world: Arc<World>) -> Self {
+        let file = RecordFile::new(pc.layout.state(), Arc::new(RealDisk));
+        let record = file.read().unwrap();
+        let slots = Slots::new(pc.layout.clone(), Arc::new(RealDisk));
+        let metadata =
+            Metadata { catalog: world.catalog.lock().unwrap().clone(), expires: *world.expires.lock().unwrap() };
+        let mut driver = Driver::new(Setup {
+            layout: pc.layout.clone(),
+            slots,
+            file,
+            record,
+            metadata: Some(metadata),
+            source: world.clone(),
+            version: Version::new(0, 1, 0),
+            hostname: "pc-ready".into(),
+            policy: None,
+            clock: Timestamp::now,
+        });
+        driver.recover().await.unwrap();
+        let (events, published) = (driver.events(), driver.published());
+        Self { pc, world, events, published, running: tokio::spawn(driver.run()) }
+    }
+
+    /// As by SIGKILL, then a new start.
+    async fn restart(self) -> Self {
+        self.running.abort();
+        // Cancelled, as wanted.
+        drop(self.running.await);
+        Self::start(self.pc, self.world).await
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Published) -> bool) {
+        let published = self.published.clone();
+        eventually(what, || is_so(&published.borrow())).await;
+    }
+
+    async fn state(&self, state: DeviceState) {
+        self.until(&format!("{state:?}"), |p| p.products.get(&connector()).is_some_and(|c| c.state == state)).await;
+    }
+
+    fn now(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// The protected server's version changes, and the server pushes.
+    async fn flip(&self, number: &str) {
+        self.world.site.lock().unwrap().products.get_mut(&connector()).unwrap().server = Some(version(number));
+        self.push().await;
+    }
+
+    async fn push(&self) {
+        self.events.send(Event::Wanted(Why::Pushed)).await.unwrap();
+    }
+
+    fn policy(&self, policy: UpgradePolicy) {
+        self.world.site.lock().unwrap().products.get_mut(&connector()).unwrap().policy = policy;
+    }
+
+    async fn consent(&self) -> Result<String, String> {
+        let (answer, said) = oneshot::channel();
+        self.events.send(Event::Consent(answer)).await.unwrap();
+        said.await.unwrap()
+    }
+
+    async fn confirm(&self, number: &str) {
+        self.events.send(Event::Confirmed(connector(), version(number))).await.unwrap();
+    }
+
+    fn versions(&self) -> Vec<Version> {
+        self.pc.slots.observe(&connector()).unwrap().versions.into_iter().collect()
+    }
+
+    fn last_report(&self) -> Device {
+        self.world.reports.lock().unwrap().last().cloned().unwrap()
+    }
+}
+
+fn installed(published: &Published) -> Option<Version> {
+    published.products.get(&connector())?.installed.clone()
+}
+
+fn restart(published: &Published) -> Option<Version> {
+    published.restart.get(&connector()).cloned()
+}
+
+#[tokio::test]
+async fn a_version_is_staged_before_the_flip_and_activated_by_it_at_once() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", WORKS)]).await;
+    rig.state(DeviceState::Staged).await;
+    assert_eq!(rig.versions(), [version("7.2.0"), version("7.3.0")]);
+    eventually("the server knows it", || rig.last_report().product(&connector()).state == DeviceState::Staged).await;
+    assert_eq!(installed(&rig.now()), Some(version("7.2.0")), "nothing is switched before the flip");
+
+    let began = Instant::now();
+    rig.flip("7.3.0").await;
+    rig.until("running programs are told", |p| restart(p) == Some(version("7.3.0"))).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(rig.pc.current(), Some(version("7.3.0")));
+    eventually("the server knows it", || {
+        let state = rig.last_report().product(&connector());
+        (state.installed, state.state) == (Some(version("7.3.0")), DeviceState::Idle)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_that_fails_its_self_check_is_rolled_back_and_not_tried_again() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", BROKEN)]).await;
+    rig.state(DeviceState::Staged).await;
+    rig.flip("7.3.0").await;
+    rig.state(DeviceState::RolledBack).await;
+    assert_eq!(rig.pc.current(), Some(version("7.2.0")));
+    assert_ne!(restart(&rig.now()), Some(version("7.3.0")), "no running program is disturbed");
+    eventually("the server knows it", || {
+        let failed = rig.last_report().product(&connector()).failed;
+        failed.len() == 1 && failed[0].version == version("7.3.0") && failed[0].reason.contains('7')
+    })
+    .await;
+
+    let rig = rig.restart().await;
+    rig.push().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.now().products[&connector()].state, DeviceState::RolledBack);
+    assert_eq!(rig.pc.current(), Some(version("7.2.0")));
+
+    // The vendor's next release is taken.
+    let (entry, path) = rig.pc.package("7.3.1", WORKS);
+    rig.world.packages.lock().unwrap().insert(entry.target.clone(), path);
+    rig.world.catalog.lock().unwrap().entries.push(entry);
+    rig.push().await;
+    rig.until("7.3.1 is active", |p| restart(p) == Some(version("7.3.1"))).await;
+    assert_eq!(rig.pc.current(), Some(version("7.3.1")));
+}
+
+#[tokio::test]
+async fn killed_between_the_switch_and_the_self_check_a_start_checks_it_then() {
+    for (script, after, state) in [(WORKS, "7.3.0", DeviceState::Idle), (BROKEN, "7.2.0", DeviceState::RolledBack)] {
+        let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", script)]).await;
+        rig.state(DeviceState::Staged).await;
+        rig.running.abort();
+        rig.pc.slots.activate(&connector(), Some(&version("7.3.0")), Some(&version("7.2.0")), true, 5).unwrap();
+        let rig = rig.restart().await;
+        rig.until("it is decided", |p| installed(p) == Some(version(after)) && p.products[&connector()].state == state)
+            .await;
+        assert_eq!(restart(&rig.now()) == Some(version("7.3.0")), after == "7.3.0");
+    }
+}
+
+#[tokio::test]
+async fn killed_between_the_verdict_and_the_roll_back_a_start_rolls_back() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", BROKEN)]).await;
+    rig.state(DeviceState::Staged).await;
+    rig.running.abort();
+    rig.pc.slots.activate(&connector(), Some(&version("7.3.0")), Some(&version("7.2.0")), true, 5).unwrap();
+    let file = RecordFile::new(rig.pc.layout.state(), Arc::new(RealDisk));
+    let mut record = file.read().unwrap();
+    record.product_mut(&connector()).remember_failure(version("7.3.0"), "exit 7".into(), Timestamp::now());
+    file.write(&record).unwrap();
+    let rig = rig.restart().await;
+    assert_eq!(rig.pc.current(), Some(version("7.2.0")));
+    assert_eq!(rig.now().products[&connector()].state, DeviceState::RolledBack);
+}
+
+#[tokio::test]
+async fn the_version_before_is_kept_until_the_new_one_is_confirmed_and_nothing_runs_it() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", WORKS)]).await;
+    rig.state(DeviceState::Staged).await;
+    // A program of the old version still runs: a copy of a real one, so that /proc shows its file.
+    let sleeper = rig.pc.layout.version(&connector(), &version("7.2.0")).join("bin/sleeper");
+    std::fs::copy("/bin/sleep", &sleeper).unwrap();
+    let mut running = std::process::Command::new(&sleeper).arg("1000").spawn().unwrap();
+
+    rig.flip("7.3.0").await;
+    rig.until("it is active", |p| restart(p) == Some(version("7.3.0"))).await;
+    rig.events.send(Event::Wanted(Why::Asked)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(rig.versions().len(), 2, "silence removes nothing");
+
+    rig.confirm("7.2.0").await;
+    rig.confirm("7.9.0").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(rig.versions().len(), 2, "only the active version can be confirmed");
+
+    rig.confirm("7.3.0").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(rig.versions().len(), 2, "a process still runs the old one");
+
+    running.kill().unwrap();
+    running.wait().unwrap();
+    rig.events.send(Event::Wanted(Why::Asked)).await.unwrap();
+    eventually("the old version is removed", || rig.versions() == [version("7.3.0")]).await;
+}
+
+#[tokio::test]
+async fn where_the_policy_asks_the_users_consent_decides() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", WORKS)]).await;
+    rig.state(DeviceState::Staged).await;
+    assert!(rig.consent().await.is_err(), "nothing waits yet");
+    rig.policy(UpgradePolicy::AskMustAccept);
+    rig.flip("7.3.0").await;
+    rig.state(DeviceState::AwaitingConsent).await;
+    assert_eq!(rig.pc.current(), Some(version("7.2.0")));
+    assert!(rig.consent().await.unwrap().contains("7.3.0"));
+    rig.until("it is active", |p| restart(p) == Some(version("7.3.0"))).await;
+    assert!(rig.consent().await.is_err(), "nothing waits any more");
+}
+
+#[tokio::test]
+async fn a_silent_switch_tells_nobody_until_a_user_wants_it() {
+    let rig = Rig::new(&[("7.2.0", WORKS)]).await;
+    rig.policy(UpgradePolicy::SilentAtStart);
+    let (entry, path) = rig.pc.package("7.2.1", WORKS);
+    rig.world.packages.lock().unwrap().insert(entry.target.clone(), path);
+    rig.world.catalog.lock().unwrap().entries.push(entry);
+    rig.push().await;
+    rig.until("it is switched", |p| installed(p) == Some(version("7.2.1"))).await;
+    rig.state(DeviceState::Idle).await;
+    assert_eq!(restart(&rig.now()), None, "a recommended version waits for the program's next start");
+    assert!(rig.consent().await.unwrap().contains("restarts as 7.2.1"));
+    rig.until("running programs are told", |p| restart(p) == Some(version("7.2.1"))).await;
+    assert!(rig.consent().await.is_err());
+}
+
+#[tokio::test]
+async fn what_was_staged_while_metadata_was_fresh_is_activated_after_it_expired_and_nothing_new_is_staged() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", WORKS)]).await;
+    rig.state(DeviceState::Staged).await;
+    let (entry, path) = rig.pc.package("7.4.0", WORKS);
+    rig.world.packages.lock().unwrap().insert(entry.target.clone(), path);
+    rig.world.catalog.lock().unwrap().entries.push(entry);
+    rig.push().await;
+    rig.until("7.4.0 is staged", |p| p.products[&connector()].staged.len() == 2).await;
+
+    // A new release that nobody could verify in time.
+    let (entry, _) = rig.pc.package("7.5.0", WORKS);
+    rig.world.catalog.lock().unwrap().entries.push(entry);
+    *rig.world.expires.lock().unwrap() = Timestamp::now();
+    let rig = rig.restart().await;
+    rig.flip("7.4.0").await;
+    rig.until("7.4.0 is active", |p| installed(p) == Some(version("7.4.0"))).await;
+    rig.until("it says so", |p| p.problem.as_ref().is_some_and(|p| p.contains("metadata expired"))).await;
+    rig.until("the administrator is told", |p| {
+        p.products[&connector()].detail.as_ref().is_some_and(|d| d.contains("metadata expired"))
+    })
+    .await;
+    assert!(!rig.versions().contains(&version("7.5.0")));
+}
+
+#[tokio::test]
+async fn a_package_that_cannot_be_had_is_reported_and_the_old_version_goes_on() {
+    let rig = Rig::new(&[("7.2.0", WORKS)]).await;
+    let (entry, _) = rig.pc.package("7.3.0", WORKS);
+    rig.world.catalog.lock().unwrap().entries.push(entry);
+    rig.push().await;
+    rig.state(DeviceState::Failed).await;
+    eventually("the server knows it", || {
+        rig.last_report().product(&connector()).detail.is_some_and(|d| d.contains("no such package"))
+    })
+    .await;
+    assert_eq!(rig.versions(), [version("7.2.0")]);
+}
+
+#[tokio::test]
+async fn a_package_for_another_version_than_its_signed_facts_is_refused() {
+    let rig = Rig::new(&[("7.2.0", WORKS)]).await;
+    let (entry, _) = rig.pc.package("7.3.0", WORKS);
+    let old = rig.pc.dir.path().join("7.2.0.lpk");
+    rig.world.packages.lock().unwrap().insert(entry.target.clone(), old);
+    rig.world.catalog.lock().unwrap().entries.push(entry);
+    rig.push().await;
+    rig.state(DeviceState::Failed).await;
+    assert!(rig.now().why[&connector()].contains("it holds connector 7.2.0"));
+    assert_eq!(rig.versions(), [version("7.2.0")]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_changes_nothing_and_is_said_to_be_away() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", WORKS)]).await;
+    rig.state(DeviceState::Staged).await;
+    *rig.world.away.lock().unwrap() = true;
+    rig.push().await;
+    rig.until("it says so", |p| p.problem.as_deref() == Some("away")).await;
+    assert_eq!(rig.now().products[&connector()].state, DeviceState::Staged);
+    *rig.world.away.lock().unwrap() = false;
+    rig.flip("7.3.0").await;
+    rig.until("it goes on", |p| installed(p) == Some(version("7.3.0")) && p.problem.is_none()).await;
+}
+
+#[tokio::test]
+async fn the_updater_reports_itself_and_refuses_to_replace_itself() {
+    let rig = Rig::new(&[("7.2.0", WORKS)]).await;
+    let mut entry = rig.world.catalog.lock().unwrap().entries[0].clone();
+    entry.target = "updater/updater-0.2.0.lpk".into();
+    entry.release.product = ProductId::updater();
+    entry.release.version = version("0.2.0");
+    entry.release.server = "*".parse().unwrap();
+    rig.world.catalog.lock().unwrap().entries.push(entry);
+    rig.world.site.lock().unwrap().products.insert(ProductId::updater(), SiteProduct::default());
+    rig.push().await;
+    eventually("the server knows it", || {
+        let state = rig.last_report().product(&ProductId::updater());
+        state.installed == Some(version("0.1.0")) && state.detail.is_some_and(|d| d.contains("0.2.0 is refused"))
+    })
+    .await;
+}
