@@ -19,7 +19,11 @@ pub fn demo(keep: bool) -> Result<()> {
     println!("PC's user has a number of its own. It changes nothing outside its own folder, besides system packages.");
     packages::ensure_installed(packages::DEMO)?;
     let start = Instant::now();
-    let programs = if std::env::var_os("DEMO_BUILT").is_some() { Programs::built(Profile::Dev)? } else { Programs::build(Profile::Dev)? };
+    let programs = if std::env::var_os("DEMO_BUILT").is_some() {
+        Programs::built(Profile::Dev)?
+    } else {
+        Programs::build(Profile::Dev)?
+    };
     println!("Built in {:.0} s.", start.elapsed().as_secs_f64());
 
     let start = Instant::now();

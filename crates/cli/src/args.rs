@@ -137,7 +137,7 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Preflight(args) => return admin::preflight(&args),
         Command::CutOver(args) => return admin::cut_over(&args),
         Command::Status(args) => admin::status(&args)?,
-        Command::Warn(args) => admin::warn(&args)?,
+        Command::Warn(args) => return admin::warn(&args),
         Command::ServerVersion(ServerVersionCommand::Set(args)) => admin::set_server_version(&args)?,
         Command::Settings(args) => admin::set(&args)?,
         Command::Refresh(data) => admin::refresh(&data)?,

@@ -16,9 +16,14 @@ const MAX: usize = 200;
 
 /// Makes text from another machine harmless: one line, no controls, nothing invisible, not too long.
 pub fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(MAX));
+    plain_within(text, MAX)
+}
+
+/// As [`plain`], for lines that are longer by nature.
+pub fn plain_within(text: &str, max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(max));
     for (n, c) in text.chars().enumerate() {
-        if n == MAX {
+        if n == max {
             out.push('…');
             break;
         }

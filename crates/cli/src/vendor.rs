@@ -9,6 +9,7 @@ mod pack;
 mod passphrase;
 mod publish;
 mod published;
+mod redo;
 mod release_add;
 mod staging;
 

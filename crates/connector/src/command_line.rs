@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lockstep_connector::{
     account::Account,
-    instance, platform, profile,
+    clock, instance, platform, profile,
     run::{self, RunOptions},
     self_check,
     setup::{self, SetupOptions},
@@ -114,7 +114,7 @@ pub fn run(arguments: Arguments, version: &str) -> Result<ExitCode> {
     match command {
         Command::Setup(options) => run_setup(&options, version),
         Command::Run(places) => run_connector(&places, version),
-        Command::Status(options) => run_status(&options),
+        Command::Status(options) => run_status(&options, version),
         Command::SelfCheck => {
             self_check::run(version)?;
             println!("lockstep-connector {version} can run here");
@@ -180,13 +180,12 @@ fn run_connector(places: &Places, version: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_status(options: &StatusOptions) -> Result<ExitCode> {
+fn run_status(options: &StatusOptions, version: &str) -> Result<ExitCode> {
     let data = options.places.data()?;
     let running = instance::is_running(&data)?;
-    let Some(mut status) = Status::load(&data).context("cannot read the connector's status")? else {
-        let account = Account::load(&data)?;
-        bail!("the connector of {} has not run yet; start it with: lockstep-connector run", account.user);
-    };
+    let account = Account::load(&data)?;
+    let before = Status::load(&data).context("cannot read the connector's status")?;
+    let mut status = before.unwrap_or_else(|| Status::at_start(&account, version, None, clock::now()));
     status.running = running;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&status)?);

@@ -116,6 +116,13 @@ impl GateMachine {
         }
     }
 
+    /// Takes over when a run before this one was last online and last ceased to be.
+    #[must_use]
+    pub fn after(mut self, last_online_at: Option<Timestamp>, last_offline_at: Option<Timestamp>) -> Self {
+        (self.last_online_at, self.last_offline_at) = (last_online_at, last_offline_at);
+        self
+    }
+
     /// The site's server has decided.
     pub fn decided(&mut self, verdict: Verdict, now: Timestamp) {
         self.asked = true;
@@ -225,7 +232,7 @@ impl GateMachine {
                 None => "To go on, ask the administrator to install it.".to_owned(),
             },
             Updater::Present(state) if state.state == DeviceState::AwaitingConsent => {
-                "It is ready on this computer and waits for your consent.".to_owned()
+                "It is ready on this computer and waits for your consent: lockstep-updater consent.".to_owned()
             }
             Updater::Present(state) => match &state.detail {
                 Some(detail) => format!("The updater could not install it: {detail}. Tell the administrator."),

@@ -26,6 +26,7 @@ use crate::{
     local::{self, CallError, Credentials, LocalContext, ServeError, StoreHandle},
     outbox, profile,
     server_client::ServerClient,
+    status::Status,
     sync,
     updater_client::UpdaterClient,
 };
@@ -93,8 +94,9 @@ pub struct RunOptions {
 pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let version = protocol::product::parse_version(&options.version)?;
     // Without an account there is nothing to run, and no directory to lock.
-    Account::load(&options.data).map_err(LiveError::Account)?;
+    let account = Account::load(&options.data).map_err(LiveError::Account)?;
     let _instance = Instance::acquire(&options.data).await?;
+    let start = say_that_it_starts(&options, &account);
     // The store may have to be migrated, and the keyring may be slow: they wait together.
     let (store, live) = tokio::join!(open_store(&options.data), Live::load(&options.data, &options.version));
     let (store, live) = (store?, Arc::new(live?));
@@ -102,7 +104,8 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     let imap = listen(account.imap_port).await?;
     let smtp = listen(account.smtp_port).await?;
 
-    let gate = Arc::new(GateKeeper::new(GateMachine::new(version.clone(), kept_verdict(&store).await?, clock::now())));
+    let machine = GateMachine::new(version.clone(), kept_verdict(&store).await?, start.since);
+    let gate = Arc::new(GateKeeper::new(machine.after(start.last_online_at, start.last_offline_at)));
     let progress = Arc::new(sync::Progress::default());
     let answered = watch::Sender::new(None);
     let (tell_stop, stopping) = watch::channel(false);
@@ -148,6 +151,19 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}
     Ok(())
+}
+
+/// The last run's "online" must not be read as this one's while it starts.
+fn say_that_it_starts(options: &RunOptions, account: &Account) -> Status {
+    let before = Status::load(&options.data).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the last run's status cannot be read");
+        None
+    });
+    let start = Status::at_start(account, &options.version, before.as_ref(), clock::now());
+    if let Err(error) = start.save(&options.data) {
+        tracing::warn!(%error, "the status cannot be written");
+    }
+    start
 }
 
 async fn until_it_ends(what: &'static str, server: impl Future<Output = Result<(), ServeError>>) {

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use protocol::message::Gate;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
+
 /// How a connector stands. Times are RFC 3339 with milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -80,6 +82,33 @@ impl Status {
         }
     }
 
+    /// How a connector stands that is just starting, or never has: `before` is its last word. It is offline from now on,
+    /// also if it was online when it ended.
+    pub fn at_start(account: &Account, version: &str, before: Option<&Self>, now: Timestamp) -> Self {
+        let was_online = before.is_some_and(|before| before.gate == Gate::Online);
+        Self {
+            v: 1,
+            running: false,
+            version: version.into(),
+            user: account.user.clone(),
+            gate: Gate::Offline,
+            since: now,
+            last_online_at: before.and_then(|before| before.last_online_at),
+            last_offline_at: if was_online { Some(now) } else { before.and_then(|before| before.last_offline_at) },
+            notice: None,
+            problem: None,
+            outbox: before.map_or(0, |before| before.outbox),
+            failed: before.map_or(0, |before| before.failed),
+            pending: before.map_or(0, |before| before.pending),
+            last_sync: before.and_then(|before| before.last_sync),
+            last_check_in: before.and_then(|before| before.last_check_in),
+            folders: before.map(|before| before.folders.clone()).unwrap_or_default(),
+            imap_port: account.imap_port,
+            smtp_port: account.smtp_port,
+            pid: std::process::id(),
+        }
+    }
+
     /// Keeps it.
     ///
     /// # Errors
@@ -117,6 +146,24 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_offline_whatever_the_run_before_was() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let account: Account = serde_json::from_str(
+            r#"{"v":1,"user":"a@b","seat":"s","imap_port":1,"smtp_port":2,"mail":{"imap":"m:1","submission":"m:2"},"secrets":"file"}"#,
+        )
+        .unwrap();
+        let never = Status::at_start(&account, "7.2.0", None, at(5));
+        assert_eq!((never.gate, never.since, never.last_offline_at), (Gate::Offline, at(5), None));
+        let mut online = never.clone();
+        (online.gate, online.last_online_at) = (Gate::Online, Some(at(6)));
+        let next = Status::at_start(&account, "7.3.0", Some(&online), at(9));
+        assert_eq!((next.gate, next.last_online_at, next.last_offline_at), (Gate::Offline, Some(at(6)), Some(at(9))));
+        // Cut off by the flip, before it was restarted: that moment counts.
+        (online.gate, online.last_offline_at) = (Gate::Upgrading, Some(at(7)));
+        assert_eq!(Status::at_start(&account, "7.3.0", Some(&online), at(9)).last_offline_at, Some(at(7)));
+    }
 
     #[test]
     fn the_report_says_how_things_stand_and_why() {

@@ -11,6 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often, and how far apart, the word that this version works is repeated until the updater takes it.
 const CONFIRM_TRIES: u32 = 30;
+const REFUSALS: u32 = 5;
 const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the updater gave no answer.
@@ -67,22 +68,30 @@ impl UpdaterClient {
         }
     }
 
-    /// Says that this program works, until the updater takes it or has refused it [`CONFIRM_TRIES`] times. Without an
-    /// updater there is nobody to tell.
+    /// Says that this program works, until the updater counts it, or says for the [`REFUSALS`]th time that it does not (it
+    /// counts only the active version's own program), or cannot be asked for half a minute. Without an updater there is
+    /// nobody to tell.
     pub async fn confirm_healthy(&self) {
+        let mut refusals = 0;
         for attempt in 1..=CONFIRM_TRIES {
             match self.ask(Verb::ConfirmHealthy).await {
                 Ok(Reply::Ok { detail }) => {
                     tracing::info!(%detail, "told the updater that this version works");
                     return;
                 }
-                Ok(other) => tracing::debug!(attempt, reason = %refused(other), "the updater does not count this"),
+                Ok(other) => {
+                    refusals += 1;
+                    if refusals == REFUSALS {
+                        tracing::info!(reason = %refused(other), "the updater does not count this program");
+                        return;
+                    }
+                }
                 Err(UpdaterError::Missing) => return,
                 Err(error) => tracing::debug!(attempt, %error, "cannot tell the updater that this version works"),
             }
             tokio::time::sleep(CONFIRM_PAUSE).await;
         }
-        tracing::info!("the updater did not count this program's word that it works");
+        tracing::warn!("the updater could not be told that this version works");
     }
 
     async fn ask(&self, verb: Verb) -> Result<Reply, UpdaterError> {
@@ -101,7 +110,7 @@ impl UpdaterClient {
         let mut reader = FrameReader::new(MAX_REPLY);
         let mut buffer = [0; 4096];
         loop {
-            if let Some(reply) = reader.next::<Reply>()? {
+            if let Some(reply) = reader.next_frame::<Reply>()? {
                 return Ok(reply);
             }
             let read = stream.read(&mut buffer).await?;
@@ -140,7 +149,7 @@ mod tests {
                 let read = stream.read(&mut buffer).await.unwrap();
                 let mut reader = FrameReader::new(protocol::ipc::MAX_REQUEST);
                 reader.push(&buffer[..read]);
-                asked.push(reader.next().unwrap().unwrap());
+                asked.push(reader.next_frame().unwrap().unwrap());
                 stream.write_all(&answer).await.unwrap();
             }
             asked

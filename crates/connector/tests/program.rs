@@ -173,7 +173,10 @@ async fn the_secrets_go_to_the_keyring_where_there_is_one() {
     let mut session = Command::new("dbus-run-session");
     session.args(["--", "sh", "-c", script, "sh", PROGRAM, "setup", "--user", ALICE, "--password-stdin", "--json"]);
     session.args(["--imap-port", "0", "--smtp-port", "0", "--root"]).arg(pc.root()).arg("--data").arg(pc.data());
-    session.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).env("XDG_DATA_HOME", home.path().join("share"));
+    session
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .env("XDG_DATA_HOME", home.path().join("share"));
     let output = tokio::task::spawn_blocking(move || session.stdin(Stdio::null()).output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");

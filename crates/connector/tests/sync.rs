@@ -195,7 +195,13 @@ async fn deleted_there_and_flagged_here_is_gone_and_moved_here_is_kept() {
     let uids: Vec<u32> = connector.messages("INBOX").await.iter().map(|m| m.uid).collect();
     connector
         .call(move |store| {
-            store.change_flags(inbox, &uids[..1], &mail_store::FlagChange::Add(Flags::parse("\\Flagged")), None, now())?;
+            store.change_flags(
+                inbox,
+                &uids[..1],
+                &mail_store::FlagChange::Add(Flags::parse("\\Flagged")),
+                None,
+                now(),
+            )?;
             let kept = store.create_folder("Kept", now())?;
             store.move_messages(inbox, &uids[1..], kept, now())
         })

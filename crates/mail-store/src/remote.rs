@@ -49,22 +49,26 @@ impl Store {
         let mut here = self
             .conn
             .prepare_cached("SELECT remote_uid, flags FROM messages WHERE folder = ?1 AND remote_uid IS NOT NULL")?;
+        Ok(KnownRemote {
+            here: here
+                .query_map([folder], |r| Ok((r.get(0)?, Flags::parse(r.get_ref(1)?.as_str()?))))?
+                .collect::<rusqlite::Result<_>>()?,
+            leaving: self.leaving(folder)?,
+        })
+    }
+
+    fn leaving(&self, folder: FolderId) -> Result<BTreeSet<u32>> {
         let mut leaving = self.conn.prepare_cached(
             "SELECT v.remote_uid FROM vanished v WHERE v.folder = ?1 AND v.remote_uid IS NOT NULL \
              AND EXISTS (SELECT 1 FROM pending p WHERE p.message = v.message \
                          AND NOT EXISTS (SELECT 1 FROM pending_done d WHERE d.seq = p.seq))",
         )?;
-        Ok(KnownRemote {
-            here: here
-                .query_map([folder], |r| Ok((r.get(0)?, Flags::parse(r.get_ref(1)?.as_str()?))))?
-                .collect::<rusqlite::Result<_>>()?,
-            leaving: leaving.query_map([folder], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?,
-        })
+        Ok(leaving.query_map([folder], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Takes over fetched messages, all in one transaction; the answers are in the same order.
     pub fn apply_remote_messages(&mut self, folder: FolderId, messages: &[RemoteMessage]) -> Result<Vec<Delivered>> {
-        let leaving = self.known_remote(folder)?.leaving;
+        let leaving = self.leaving(folder)?;
         self.change(|c| {
             c.folder(folder)?;
             let mut delivered = Vec::with_capacity(messages.len());

@@ -164,7 +164,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// [`FrameError`]; the connection must then be closed.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_frame<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some(end) = self.buffer.iter().position(|b| *b == b'\n') else {
             return if self.buffer.len() >= self.limit { Err(FrameError::TooLong(self.limit)) } else { Ok(None) };
         };
@@ -204,7 +204,7 @@ mod tests {
             let mut reader = FrameReader::new(MAX_REQUEST);
             reader.push(bad.as_bytes());
             reader.push(b"\n");
-            assert!(reader.next::<Request>().is_err(), "{bad}");
+            assert!(reader.next_frame::<Request>().is_err(), "{bad}");
         }
     }
 
@@ -212,9 +212,9 @@ mod tests {
     fn an_endless_frame_is_given_up_at_the_limit() {
         let mut reader = FrameReader::new(MAX_REQUEST);
         reader.push(&[b' '; MAX_REQUEST - 1]);
-        assert!(reader.next::<Request>().unwrap().is_none());
+        assert!(reader.next_frame::<Request>().unwrap().is_none());
         reader.push(b" ");
-        assert!(matches!(reader.next::<Request>(), Err(FrameError::TooLong(_))));
+        assert!(matches!(reader.next_frame::<Request>(), Err(FrameError::TooLong(_))));
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
             let mut got = Vec::new();
             for piece in bytes.chunks(cut) {
                 reader.push(piece);
-                while let Some(request) = reader.next::<Request>().unwrap() {
+                while let Some(request) = reader.next_frame::<Request>().unwrap() {
                     got.push(request);
                 }
             }
@@ -243,7 +243,7 @@ mod tests {
         fn no_bytes_crash_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             let mut reader = FrameReader::new(MAX_REQUEST);
             reader.push(&bytes);
-            while let Ok(Some(_)) = reader.next::<Request>() {}
+            while let Ok(Some(_)) = reader.next_frame::<Request>() {}
         }
     }
 }

@@ -16,8 +16,10 @@ use crate::{
     config::SourceKind,
     failure::{Refusal, chain},
     http::bearer::Administrator,
-    mirror_tasks, preflight::{Facts, Table},
-    server_version, settings, site::Change,
+    mirror_tasks,
+    preflight::{Facts, Table},
+    server_version, settings,
+    site::Change,
     switches::Switch,
     warning_log,
 };
@@ -34,7 +36,11 @@ pub struct Asked {
 ///
 /// # Errors
 /// 400, 401, 404 for a product that the site does not manage.
-pub async fn preflight(_: Administrator, State(app): State<App>, Query(asked): Query<Asked>) -> Result<Json<Table>, Refusal> {
+pub async fn preflight(
+    _: Administrator,
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Table>, Refusal> {
     let product = managed(&app, asked.product.as_deref())?;
     let facts = Facts::gather(&app).await?;
     let to = match asked.to {
@@ -142,8 +148,8 @@ pub async fn setting(
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
-    let switch = Switch::named(&name)
-        .ok_or_else(|| Refusal::absent("there are two switches: readiness and statistics"))?;
+    let switch =
+        Switch::named(&name).ok_or_else(|| Refusal::absent("there are two switches: readiness and statistics"))?;
     let setting: Setting = parse(&body)?;
     settings::set(&app, switch, setting.on).await?;
     Ok(Json(json!({"v": 1, "setting": name, "on": setting.on})))

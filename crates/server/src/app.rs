@@ -159,7 +159,10 @@ impl App {
         match self.mirror.current() {
             None if self.mirror.problem().is_none() => all.push("vendor's releases: not mirrored yet".into()),
             Some(served) if served.expires() <= self.now() => {
-                all.push(format!("vendor's releases: the metadata expired on {}; PCs stage nothing new", served.expires()));
+                all.push(format!(
+                    "vendor's releases: the metadata expired on {}; PCs stage nothing new",
+                    served.expires()
+                ));
             }
             _ => {}
         }

@@ -38,5 +38,6 @@ fn words(directive: &Directive) -> String {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, crate::failure::Refusal> {
-    serde_json::from_slice(body).map_err(|e| crate::failure::Refusal::malformed(format!("the message is not understood: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| crate::failure::Refusal::malformed(format!("the message is not understood: {e}")))
 }

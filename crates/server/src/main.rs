@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
+    process::ExitCode,
 };
 
 use anyhow::Context;
@@ -128,14 +129,20 @@ impl From<First> for Flags {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let Command::Run(run) = Cli::parse().command;
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    serve(run).await
+    match serve(run).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lockstep-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn serve(run: Run) -> anyhow::Result<()> {

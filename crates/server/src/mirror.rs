@@ -112,8 +112,7 @@ impl Mirror {
     /// [`MirrorError::Metadata`] when the pinned root is not usable; [`MirrorError::Directory`].
     pub fn open(directory: &Path, source: Source, pinned_root: &[u8]) -> Result<Self, MirrorError> {
         let targets = directory.join("targets");
-        std::fs::create_dir_all(&targets)
-            .map_err(|source| MirrorError::Directory { path: targets.clone(), source })?;
+        std::fs::create_dir_all(&targets).map_err(|source| MirrorError::Directory { path: targets.clone(), source })?;
         let verified = Repository::open(&directory.join("verified"), pinned_root)?;
         let served = Repository::open(&directory.join("served"), pinned_root)?;
         let last = served.known()?;
@@ -188,8 +187,7 @@ impl Mirror {
     }
 
     fn show(&self, trusted: Trusted) {
-        let metadata =
-            trusted.metadata().iter().map(|f| (f.name.clone(), Bytes::from(f.bytes.clone()))).collect();
+        let metadata = trusted.metadata().iter().map(|f| (f.name.clone(), Bytes::from(f.bytes.clone()))).collect();
         let targets = trusted
             .targets()
             .iter()
@@ -203,8 +201,7 @@ impl Mirror {
     fn drop_unused(&self, before: Option<&Served>) {
         let now = self.current();
         let states = [now.as_deref(), before];
-        let used: Vec<&Path> =
-            states.iter().flatten().flat_map(|s| s.targets.values().map(PathBuf::as_path)).collect();
+        let used: Vec<&Path> = states.iter().flatten().flat_map(|s| s.targets.values().map(PathBuf::as_path)).collect();
         let Ok(entries) = std::fs::read_dir(&self.targets) else { return };
         for path in entries.flatten().map(|e| e.path()) {
             if !used.contains(&path.as_path())

@@ -1,10 +1,6 @@
 //! Keeping the mirror up to date, on a schedule and on demand.
 
-use crate::{
-    app::App,
-    failure::chain,
-    mirror::MirrorError,
-};
+use crate::{app::App, failure::chain, mirror::MirrorError};
 
 /// Refreshes at start and then at every interval, until the server stops.
 pub async fn follow(app: App) {

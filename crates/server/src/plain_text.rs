@@ -50,10 +50,7 @@ mod tests {
     fn hostile_text_becomes_one_printable_line() {
         let hostile = "eve\r\n[08/Sep/2011] User bob\u{1b}[2J\u{9b}31m\u{202e}gpj\u{2028}\u{0}";
         let line = printable(hostile);
-        assert_eq!(
-            line,
-            "eve\\u{d}\\u{a}[08/Sep/2011] User bob\\u{1b}[2J\\u{9b}31m\\u{202e}gpj\\u{2028}\\u{0}"
-        );
+        assert_eq!(line, "eve\\u{d}\\u{a}[08/Sep/2011] User bob\\u{1b}[2J\\u{9b}31m\\u{202e}gpj\\u{2028}\\u{0}");
         assert!(!line.chars().any(acts));
     }
 

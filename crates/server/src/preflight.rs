@@ -144,7 +144,9 @@ impl Facts {
     /// The table for a product and a server version.
     pub fn table(&self, product: &ProductId, to: &Version) -> Table {
         let why_unknown = if !self.readiness_on {
-            Some("readiness reports are switched off, so this server does not know its users; switch them on with `lockstep settings readiness on`")
+            Some(
+                "readiness reports are switched off, so this server does not know its users; switch them on with `lockstep settings readiness on`",
+            )
         } else if self.catalog.is_none() {
             Some("the vendor's releases have not been mirrored yet; `lockstep status` says why")
         } else {

@@ -99,9 +99,8 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Identity, TlsError> {
     let read = |path: &Path| fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source });
     let bad = |path: &Path, what| TlsError::Pem { path: path.to_owned(), what };
     let pem = read(certificate)?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| bad(certificate, "certificate"))?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| bad(certificate, "certificate"))?;
     let Some(own) = chain.first().cloned() else {
         return Err(bad(certificate, "certificate"));
     };

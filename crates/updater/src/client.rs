@@ -282,3 +282,49 @@ fn http(profile: &SiteProfile, version: &Version) -> Result<reqwest::Client, Cli
     }
     builder.build().map_err(|_| ClientError::Profile("certificate"))
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::slots::RealDisk;
+
+    fn server(address: &str, certificate: Option<&str>) -> Result<Server, ClientError> {
+        let profile = SiteProfile {
+            v: 1,
+            server: address.into(),
+            certificate: certificate.map(str::to_owned),
+            enrolment_key: "key".into(),
+            name: String::new(),
+            policy: None,
+        };
+        let nowhere = PathBuf::from("/nonexistent/identity.json");
+        Server::new(profile, "pc".into(), &Version::new(0, 1, 0), nowhere, Arc::new(RealDisk))
+    }
+
+    #[test]
+    fn a_target_path_stays_a_path_whatever_is_in_it() {
+        let server = server("https://mail.example.test:4443/", None).unwrap();
+        for (path, url) in [
+            ("metadata/1.root.json", "https://mail.example.test:4443/tuf/metadata/1.root.json"),
+            ("targets/connector/ab.c.lpk", "https://mail.example.test:4443/tuf/targets/connector/ab.c.lpk"),
+            ("targets/a?b#c d", "https://mail.example.test:4443/tuf/targets/a%3Fb%23c%20d"),
+        ] {
+            assert_eq!(server.mirror(path).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn a_profile_whose_certificate_is_none_is_refused_and_not_replaced_by_the_systems_authorities() {
+        for text in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            assert!(server("https://mail.example.test", Some(text)).is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_not_spoken() {
+        let server = server("https://mail.example.test", None).unwrap();
+        let url = "http://127.0.0.1:9/metadata".parse().unwrap();
+        let error = crate::words(&server.small_file(url, 10).await.unwrap_err());
+        assert!(error.contains("URL scheme is not allowed"), "{error}");
+    }
+}

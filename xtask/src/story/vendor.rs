@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{process::must, programs::Programs};
+use crate::{
+    process::must,
+    programs::{Programs, spinner},
+};
 
 /// A vendor at work in a folder of its own.
 #[derive(Debug)]
@@ -44,58 +47,59 @@ impl Vendor {
         self.repository().join("metadata/1.root.json")
     }
 
-    /// Packs the updater.
+    /// Adds the updater.
     ///
     /// # Errors
     /// What `lockstep pack` or `lockstep release add` says.
     pub fn add_updater(&self, version: &str) -> Result<()> {
-        let files = [self.programs.path("lockstep-updater"), self.programs.path("lockstep-launcher")];
-        let tree = self.tree("updater", version, &files)?;
-        self.pack(&tree, "updater", version, "bin/lockstep-updater", &["--server", "*"])
+        let programs = ["lockstep-updater", "lockstep-launcher"].map(|name| (name, self.programs.path(name)));
+        self.add("updater", version, &programs, "*")
     }
 
-    /// Packs a connector for the servers of its own minor version.
+    /// Adds a connector for these servers.
     ///
     /// # Errors
     /// What `lockstep pack` or `lockstep release add` says.
     pub fn add_connector(&self, version: &str, server: &str) -> Result<()> {
-        let tree = self.dir.join(format!("build/connector-{version}"));
-        fs::create_dir_all(tree.join("bin"))?;
-        fs::copy(self.programs.connector(version), tree.join("bin/lockstep-connector"))?;
-        self.add_connector_tree(&tree, version, server)
+        self.add("connector", version, &[("lockstep-connector", self.programs.connector(version))], server)
     }
 
     /// The connector's program as it was packed.
     pub fn built_connector(&self, version: &str) -> PathBuf {
-        self.dir.join(format!("build/connector-{version}/bin/lockstep-connector"))
+        self.programs.connector(version)
     }
 
-    /// Packs a connector from a folder.
-    ///
-    /// # Errors
-    /// What `lockstep pack` or `lockstep release add` says.
-    pub fn add_connector_tree(&self, tree: &Path, version: &str, server: &str) -> Result<()> {
-        self.pack(tree, "connector", version, "bin/lockstep-connector", &["--server", server])
+    fn add(&self, product: &str, version: &str, programs: &[(&str, PathBuf)], server: &str) -> Result<()> {
+        let package = self.programs.path(&format!("{product}-{version}.lpk"));
+        if !is_newer(&package, programs.iter().map(|(_, path)| path)) {
+            self.pack(product, version, programs, &package)?;
+        }
+        let mut add = self.lockstep(&["release", "add"]);
+        must(add.arg("--repo").arg(self.repository()).arg(&package).args(["--server", server])).map(drop)
     }
 
-    fn tree(&self, product: &str, version: &str, files: &[PathBuf]) -> Result<PathBuf> {
+    /// Packing compresses as well as it can, which takes a while; the same input gives the same bytes, so a package
+    /// is kept until its programs are built anew.
+    fn pack(&self, product: &str, version: &str, programs: &[(&str, PathBuf)], package: &Path) -> Result<()> {
+        let bar = spinner(&format!("packing {product} {version}"));
         let tree = self.dir.join(format!("build/{product}-{version}"));
         fs::create_dir_all(tree.join("bin"))?;
-        for file in files {
-            fs::copy(file, tree.join("bin").join(file.file_name().unwrap_or_default()))?;
+        for (name, path) in programs {
+            fs::copy(path, tree.join("bin").join(name))?;
         }
-        Ok(tree)
-    }
-
-    fn pack(&self, tree: &Path, product: &str, version: &str, program: &str, release: &[&str]) -> Result<()> {
-        let package = self.dir.join(format!("build/{product}-{version}.lpk"));
+        let program = format!("bin/{}", programs[0].0);
+        let packed = self.dir.join(format!("build/{product}-{version}.lpk"));
         let mut pack = self.lockstep(&["pack"]);
-        pack.arg(tree).args(["--product", product, "--version", version, "--program", program]);
+        pack.arg(&tree).args(["--product", product, "--version", version, "--program", &program]);
         if product == "connector" {
             pack.args(["--self-check", "self-check"]);
         }
-        must(pack.arg("-o").arg(&package))?;
-        must(self.lockstep(&["release", "add"]).arg("--repo").arg(self.repository()).arg(&package).args(release))?;
+        must(pack.arg("-o").arg(&packed))?;
+        // Another test may be packing the same: each puts a whole file in its place.
+        let fresh = package.with_extension(format!("{}.new", std::process::id()));
+        fs::copy(&packed, &fresh)?;
+        fs::rename(&fresh, package)?;
+        bar.finish_and_clear();
         Ok(())
     }
 
@@ -123,4 +127,9 @@ impl Vendor {
         command.args(arguments);
         command
     }
+}
+
+fn is_newer<'a>(file: &Path, than: impl Iterator<Item = &'a PathBuf>) -> bool {
+    let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    changed(file).is_some_and(|made| than.map(|path| changed(path)).all(|input| input.is_some_and(|at| at < made)))
 }

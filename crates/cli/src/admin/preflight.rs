@@ -1,11 +1,13 @@
 //! `lockstep preflight`: who would be ready, and who would be cut off, by name.
 
+use anyhow::Context;
 use protocol::{
     Timestamp, Version,
     preflight::Readiness,
     product::{ProductId, parse_version},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::{DataArgs, Outcome, client::Server};
 use crate::{
@@ -30,9 +32,8 @@ pub struct PreflightArgs {
 }
 
 /// The server's answer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Report {
-    pub v: u32,
     pub product: ProductId,
     #[serde(default)]
     pub server: Option<Version>,
@@ -46,7 +47,7 @@ pub struct Report {
 }
 
 /// One user on one PC.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Row {
     #[serde(default)]
     pub user: Option<String>,
@@ -62,7 +63,7 @@ pub struct Row {
 }
 
 /// How many of which.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub struct Summary {
     pub current: u64,
@@ -76,10 +77,12 @@ pub struct Summary {
 /// Shows it. [`Outcome::CutOff`] when users would be.
 pub fn preflight(args: &PreflightArgs) -> anyhow::Result<Outcome> {
     let server = args.data.server()?;
-    let report = wait(fetch(&server, &args.product, &args.to))??;
+    let answer = wait(ask(&server, &args.product, &args.to))??;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
+        println!("{}", serde_json::to_string_pretty(&answer)?);
+    }
+    let report: Report = serde_json::from_value(answer).context("lockstep-server's answer cannot be read")?;
+    if !args.json {
         print!("{}", render(&report, Timestamp::now()));
     }
     Ok(outcome(&report))
@@ -87,6 +90,11 @@ pub fn preflight(args: &PreflightArgs) -> anyhow::Result<Outcome> {
 
 /// Asks the server.
 pub async fn fetch(server: &Server, product: &ProductId, to: &Version) -> anyhow::Result<Report> {
+    let answer = ask(server, product, to).await?;
+    serde_json::from_value(answer).context("lockstep-server's answer cannot be read")
+}
+
+async fn ask(server: &Server, product: &ProductId, to: &Version) -> anyhow::Result<Value> {
     // A version may hold a `+`, which means a space in a query.
     let to = to.to_string().replace('+', "%2B");
     server.get(&format!("/v1/admin/preflight?to={to}&product={product}")).await
@@ -103,7 +111,7 @@ pub fn outcome(report: &Report) -> Outcome {
 
 /// The answer for people.
 pub fn render(report: &Report, now: Timestamp) -> String {
-    let from = report.server.as_ref().map_or("unknown version".into(), Version::to_string);
+    let from = report.server.as_ref().map_or("of unknown version".into(), Version::to_string);
     let mut text = format!("{}: server {from} → {}\n\n", report.product, report.to);
     if !report.known {
         let why = report.why_unknown.as_deref().unwrap_or("the server does not say why");

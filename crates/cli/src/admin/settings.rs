@@ -9,8 +9,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::DataArgs;
-use crate::{runtime::wait, terminal::plain};
+use super::{DataArgs, Outcome};
+use crate::{
+    runtime::wait,
+    terminal::{plain, plain_within},
+};
 
 /// A switch of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -98,17 +101,21 @@ pub fn set_server_version(args: &ServerVersionArgs) -> anyhow::Result<()> {
 }
 
 /// Has the warning log written.
-pub fn warn(args: &WarnArgs) -> anyhow::Result<()> {
+pub fn warn(args: &WarnArgs) -> anyhow::Result<Outcome> {
     if !args.now {
         bail!("the server warns at its hour by itself; give --now to have it done now");
     }
     let server = args.data.server()?;
     let warned: Warned = wait(server.send(Method::POST, "/v1/admin/warn", None::<&()>))??;
-    match (&warned.report, &warned.why_unknown) {
-        (Some(report), _) => report.lines().for_each(|line| println!("{}", plain(line))),
-        (None, Some(why)) => println!("Cannot know whom to warn about: {}", plain(why)),
-        (None, None) => println!("Nobody to warn about."),
+    if let Some(why) = &warned.why_unknown {
+        println!("Cannot know whom to warn about: {}", plain(why));
+        return Ok(Outcome::Unknown);
     }
+    let Some(report) = &warned.report else {
+        println!("Nobody to warn about.");
+        return Ok(Outcome::Good);
+    };
+    report.lines().for_each(|line| println!("{}", plain_within(line, 4000)));
     if !warned.affected.is_empty() {
         let users: Vec<_> = warned.affected.iter().map(|u| plain(u)).collect();
         println!("Affected: {}", users.join(", "));
@@ -116,7 +123,7 @@ pub fn warn(args: &WarnArgs) -> anyhow::Result<()> {
     if let Some(log) = &warned.log {
         println!("Logged in {}", plain(log));
     }
-    Ok(())
+    Ok(Outcome::Good)
 }
 
 /// Has the vendor's repository mirrored now.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{Timestamp, Version, device::DeviceState, message::Gate, product::ProductId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{DataArgs, client::Server, preflight::ago};
 use crate::{
@@ -22,7 +22,7 @@ pub struct StatusArgs {
 }
 
 /// The server's answer, as far as this tool uses it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Status {
     pub products: Vec<Product>,
@@ -33,7 +33,7 @@ pub struct Status {
 }
 
 /// A product and its server.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Product {
     pub product: ProductId,
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct Product {
 }
 
 /// A user on a PC.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Seat {
     /// Its key.
     #[serde(default)]

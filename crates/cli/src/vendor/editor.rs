@@ -125,6 +125,11 @@ impl Edit {
         Ok(())
     }
 
+    /// Whether a key, by its id, is in force for a role.
+    pub fn has_key(&self, role: &str, id: &str) -> bool {
+        key_ids(&self.root, role).iter().any(|known| known == id)
+    }
+
     /// When the root that clients have expires.
     pub fn root_expires(&self) -> anyhow::Result<Timestamp> {
         let text = self.root.get("expires").and_then(Value::as_str).context("the root has no expiry")?;
@@ -143,14 +148,14 @@ impl Edit {
 
     /// Signs what only the offline keys can sign: the next root, when there is one, and the targets.
     pub fn sign_offline(self, roots: &[SecretKey], key: &SecretKey, expiry: &Expiry) -> anyhow::Result<TargetsSigned> {
-        let mut files = Vec::new();
+        let mut new_root = None;
         let mut root = self.root;
         if let Some(mut next) = self.next_root {
             next["expires"] = time(expiry.root);
             // By the old root's keys and by its own (section 5.3.4).
             let file = sign(&next, "root", &root, roots)?;
             check_threshold(&next, "root", roots)?;
-            files.push(file);
+            new_root = Some(file);
             root = next;
         }
         let mut targets = self.targets;
@@ -160,7 +165,7 @@ impl Edit {
         let targets = sign(&targets, "targets", &root, std::slice::from_ref(key))?;
         Ok(TargetsSigned {
             root,
-            files,
+            new_root,
             targets,
             snapshot_version: self.snapshot_version,
             timestamp_version: self.timestamp_version,
@@ -172,7 +177,7 @@ impl Edit {
         let targets = self.published_targets.context("nothing has been published yet")?;
         Ok(TargetsSigned {
             root: self.root,
-            files: Vec::new(),
+            new_root: None,
             targets,
             snapshot_version: self.snapshot_version,
             timestamp_version: self.timestamp_version,
@@ -194,7 +199,7 @@ impl Edit {
 #[derive(Debug)]
 pub struct TargetsSigned {
     root: Value,
-    files: Vec<MetadataFile>,
+    new_root: Option<MetadataFile>,
     targets: MetadataFile,
     snapshot_version: u64,
     timestamp_version: u64,
@@ -203,7 +208,7 @@ pub struct TargetsSigned {
 impl TargetsSigned {
     /// Signs what ties the state together.
     pub fn sign_online(
-        mut self,
+        self,
         snapshot_key: &SecretKey,
         timestamp_key: &SecretKey,
         expiry: &Expiry,
@@ -218,8 +223,8 @@ impl TargetsSigned {
             "expires": time(expiry.timestamp), "meta": { "snapshot.json": pin(&snapshot)? },
         });
         let timestamp = sign(&timestamp, "timestamp", &self.root, std::slice::from_ref(timestamp_key))?;
-        self.files.extend([self.targets, snapshot, timestamp]);
-        Ok(SignedRepository { files: self.files })
+        let files = [self.targets, snapshot].into_iter().chain(self.new_root).chain([timestamp]).collect();
+        Ok(SignedRepository { files })
     }
 }
 
@@ -231,7 +236,8 @@ pub struct SignedRepository {
 
 impl SignedRepository {
     /// The metadata files in the order in which they must be written: whoever reads in between finds the old state
-    /// or the new one, since `timestamp.json`, which leads to all others, is last.
+    /// or the new one, since `timestamp.json`, which leads to all others, is last. A new root comes right before it, since its
+    /// keys may be other ones than the old timestamp's.
     pub fn files(&self) -> &[MetadataFile] {
         &self.files
     }

@@ -4,7 +4,10 @@
 //! Everything else is signed anew at once, and published. The old key file is kept under another name: only when the new state
 //! is out is it of no use any more.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail, ensure};
 use protocol::Timestamp;
@@ -59,34 +62,35 @@ pub fn replace(args: &ReplaceArgs) -> anyhow::Result<()> {
     };
     let directory = if matches!(role, "root" | "targets") { &args.offline } else { &args.online };
     let old_path = directory.join(format!("{}.pem", args.key));
-    let (old, encrypted) = match &args.old_key_id {
-        Some(id) => (id.clone(), true),
-        None => {
-            let old = key_ring::open(directory, &args.key, &args.passphrase)?;
-            (old.public().id(), fs::read_to_string(&old_path)?.contains("ENCRYPTED"))
-        }
+    let new_path = directory.join(format!("{}-new.pem", args.key));
+    let new = if new_path.exists() {
+        // Left by a run that was killed.
+        SecretKey::read(&new_path, &mut || args.passphrase.ask())?
+    } else {
+        make(&old_path, &new_path, &args.passphrase)?
     };
-    let new = SecretKey::generate();
 
     let mut edit = Edit::of(&published)?;
-    edit.replace_key(role, &old, &new.public())?;
-    let mut roots = key_ring::open_roots(&args.offline, edit.root_threshold(), &args.passphrase)?;
-    if role == "root" {
-        // The old root wants its threshold of old keys, the new one its own, to which the new key counts.
-        roots.push(new.copy());
+    let mut state = published;
+    if !edit.has_key(role, &new.public().id()) {
+        let old = match &args.old_key_id {
+            Some(id) => id.clone(),
+            None => key_ring::open(directory, &args.key, &args.passphrase)?.public().id(),
+        };
+        edit.replace_key(role, &old, &new.public())?;
+        let mut roots = key_ring::open_roots(&args.offline, edit.root_threshold(), &args.passphrase)?;
+        if role == "root" {
+            // The old root wants its threshold of old keys, the new one its own, to which the new key counts.
+            roots.push(new.copy());
+        }
+        let pick = |name: &str, directory| {
+            if role == name { Ok(new.copy()) } else { key_ring::open(directory, name, &args.passphrase) }
+        };
+        let targets = pick("targets", &args.offline)?;
+        let (snapshot, timestamp) = (pick("snapshot", &args.online)?, pick("timestamp", &args.online)?);
+        let signed = edit.sign_offline(&roots, &targets, &expiry)?.sign_online(&snapshot, &timestamp, &expiry)?;
+        state = release_state(&args.repo, &[&args.offline, &args.online], &staging, &[], &signed, now)?;
     }
-    let pick = |name: &str, directory| {
-        if role == name { Ok(new.copy()) } else { key_ring::open(directory, name, &args.passphrase) }
-    };
-    let targets = pick("targets", &args.offline)?;
-    let (snapshot, timestamp) = (pick("snapshot", &args.online)?, pick("timestamp", &args.online)?);
-    let signed = edit.sign_offline(&roots, &targets, &expiry)?.sign_online(&snapshot, &timestamp, &expiry)?;
-
-    // On disk before it is in force: a key that clients expect must never be lost.
-    let new_path = directory.join(format!("{}-new.pem", args.key));
-    let passphrase = if encrypted { Some(args.passphrase.ask()?) } else { None };
-    new.write(&new_path, passphrase.as_deref())?;
-    let state = release_state(&args.repo, &[&args.offline, &args.online], &staging, &[], &signed, now)?;
     let kept = directory.join(format!("{}-until-root-{}.pem", args.key, root_version(&state)));
     if old_path.exists() {
         fs::rename(&old_path, &kept).with_context(|| format!("cannot rename {}", old_path.display()))?;
@@ -96,6 +100,16 @@ pub fn replace(args: &ReplaceArgs) -> anyhow::Result<()> {
     println!("The {} key is replaced. The old one, if it was here, is {}.", args.key, kept.display());
     report(&args.repo, &args.offline, &state, &[], false);
     Ok(())
+}
+
+/// Makes the new key, encrypted unless the old one is not. It is on disk before it is in force: a key that clients expect
+/// must never be lost.
+fn make(old_path: &Path, new_path: &Path, passphrase: &Passphrase) -> anyhow::Result<SecretKey> {
+    let plain = fs::read_to_string(old_path).is_ok_and(|pem| pem.contains("BEGIN PRIVATE KEY"));
+    let passphrase = if plain { None } else { Some(passphrase.ask()?) };
+    let new = SecretKey::generate();
+    new.write(new_path, passphrase.as_deref())?;
+    Ok(new)
 }
 
 fn root_version(state: &release::tuf::Trusted) -> u64 {

@@ -22,6 +22,7 @@ use super::{
     key_ring::{self, Draft},
     passphrase::Passphrase,
     published,
+    redo::write_metadata,
     staging::{Staging, copy_verified},
 };
 use crate::runtime::wait;
@@ -197,9 +198,7 @@ pub fn release_state(
         let to = repo.join("targets").join(consistent_target_path(&entry.target, &entry.sha256));
         copy_verified(&staging.package(&entry.target), &to, entry)?;
     }
-    for file in signed.files() {
-        write_metadata(repo, &file.name, &file.bytes)?;
-    }
+    staging.write_metadata(repo, signed)?;
     let mut state = None;
     for ring in rings {
         let memory = Repository::open(&ring.join("trusted"), &read(&ring.join("root.json"))?)?;
@@ -240,12 +239,6 @@ impl Fetch for Overlay<'_> {
             None => self.below.fetch(path, max_length).await,
         }
     }
-}
-
-fn write_metadata(repo: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    let directory = repo.join("metadata");
-    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    write(&directory.join(name), bytes)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -146,22 +146,27 @@ pub fn drop_waiting(args: &DropArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads a package to its end: its manifest, its length in bytes, its SHA-256.
+/// Reads a package to its end, once: its manifest, its length in bytes, its SHA-256.
 pub fn examine(path: &Path) -> anyhow::Result<(Manifest, u64, String)> {
-    let open = || fs::File::open(path).with_context(|| format!("cannot read {}", path.display()));
-    let manifest = package::verify(open()?).with_context(|| format!("{} is refused", path.display()))?;
-    let mut hasher = Sha256::new();
-    let mut file = open()?;
-    let mut buffer = vec![0; 128 * 1024];
-    let mut length = 0;
-    loop {
-        match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
-            0 => return Ok((manifest, length, hex::encode(hasher.finalize()))),
-            n => {
-                hasher.update(&buffer[..n]);
-                length += n as u64;
-            }
-        }
+    let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut reader = Hashing { file, hasher: Sha256::new(), length: 0 };
+    let manifest = package::verify(&mut reader).with_context(|| format!("{} is refused", path.display()))?;
+    Ok((manifest, reader.length, hex::encode(reader.hasher.finalize())))
+}
+
+/// Hashes the very bytes that are verified, so that a file which changes meanwhile cannot be two things.
+struct Hashing {
+    file: fs::File,
+    hasher: Sha256,
+    length: u64,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        self.length += n as u64;
+        Ok(n)
     }
 }
 

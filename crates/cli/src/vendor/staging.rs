@@ -17,6 +17,8 @@ use release::{
     tuf::{Verifier, VerifyingWriter},
 };
 
+use super::{editor::SignedRepository, redo};
+
 /// The repository's work area.
 #[derive(Debug)]
 pub struct Staging {
@@ -25,14 +27,21 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Opens it, and keeps other runs of this tool out of the repository until it is dropped.
+    /// Opens it, keeps other runs of this tool out of the repository until it is dropped, and finishes a publication
+    /// that was killed.
     pub fn open(repo: &Path) -> anyhow::Result<Self> {
         let dir = repo.join(".staging");
         durable::create_private_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let path = dir.join("lock");
         let lock = fs::File::create(&path).with_context(|| format!("cannot use {}", path.display()))?;
         lock.try_lock().with_context(|| format!("another lockstep is at work in {}", repo.display()))?;
+        redo::carry_out(repo, &dir)?;
         Ok(Self { dir, _lock: lock })
+    }
+
+    /// Writes a signed state's metadata.
+    pub fn write_metadata(&self, repo: &Path, signed: &SignedRepository) -> anyhow::Result<()> {
+        redo::write(repo, &self.dir, signed.files())
     }
 
     /// Takes a package in. The bytes are checked against the entry while they are copied.

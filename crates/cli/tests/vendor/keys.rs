@@ -103,3 +103,19 @@ fn a_lost_root_key_is_replaced_by_its_id() {
     assert!(bench.path("offline/root3.pem").exists());
     bench.read(&bench.client("client")).unwrap();
 }
+
+#[test]
+fn a_replacement_that_was_killed_is_finished_by_the_next_run() {
+    let bench = Bench::published();
+    let replace = ["key", "replace", "timestamp", "--repo", "repo", "--offline", "offline", "--online", "online"];
+    bench.ok(&replace);
+    // As if it had been killed when the new state was out and the files not yet renamed.
+    fs::rename(bench.path("online/timestamp.pem"), bench.path("online/timestamp-new.pem")).unwrap();
+    fs::rename(bench.path("online/timestamp-until-root-2.pem"), bench.path("online/timestamp.pem")).unwrap();
+    let why = bench.fails(&["renew", "--repo", "repo", "--online", "online"]);
+    assert!(why.contains("is not a timestamp key"), "{why}");
+    bench.ok(&replace);
+    bench.ok(&["renew", "--repo", "repo", "--online", "online"]);
+    let state = bench.read(&bench.client("client")).unwrap();
+    assert_eq!(state.metadata().iter().filter(|f| f.name.ends_with(".root.json")).count(), 2);
+}

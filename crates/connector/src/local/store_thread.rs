@@ -148,7 +148,7 @@ mod tests {
         let (_dir, store) = store();
         let inbox = store.call(|s| s.folder_by_name("INBOX")).await.unwrap().unwrap().id;
         let (mut folder, mut pending) = (store.watch_folder(inbox), store.watch_pending());
-        let mut outbox = store.watch_outbox();
+        let outbox = store.watch_outbox();
         store.call(move |s| s.append(inbox, b"A: b\r\n\r\n", &Flags::new(), 0, 0)).await.unwrap();
         tokio::time::timeout(std::time::Duration::from_secs(1), folder.changed()).await.unwrap().unwrap();
         tokio::time::timeout(std::time::Duration::from_secs(1), pending.changed()).await.unwrap().unwrap();

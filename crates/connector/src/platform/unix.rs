@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// The stream to the local updater.
@@ -62,6 +63,19 @@ pub async fn connect_updater(root: &Path) -> std::io::Result<UpdaterStream> {
 pub fn system_keyring() -> Option<keyring_core::Result<Arc<keyring_core::CredentialStore>>> {
     std::env::var_os("DBUS_SESSION_BUS_ADDRESS").filter(|address| !address.is_empty())?;
     Some(zbus_secret_service_keyring_store::Store::new().map(|store| store as Arc<keyring_core::CredentialStore>))
+}
+
+/// Lets the kernel find out within about two minutes that the other side is gone, as after sleep or a change of network.
+///
+/// # Errors
+/// From the kernel; the connection works without it.
+pub fn keep_alive(stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    Ok(())
 }
 
 /// Waits for the system's or the user's wish that the program ends (SIGTERM, SIGINT).

@@ -59,6 +59,14 @@ pub fn system_keyring() -> Option<keyring_core::Result<Arc<keyring_core::Credent
     Some(windows_native_keyring_store::Store::new().map(|store| store as Arc<keyring_core::CredentialStore>))
 }
 
+/// Nothing to do: a dead connection is found out when IDLE is renewed.
+///
+/// # Errors
+/// Never.
+pub fn keep_alive(_stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Waits for Ctrl-C.
 ///
 /// # Errors

@@ -104,7 +104,7 @@ mod tests {
     fn replies_of_one_and_of_many_lines_are_read() {
         let (reply, length) =
             parse(b"250-mail.example\r\n250-SIZE 1000\r\n250 AUTH PLAIN LOGIN\r\n220 next").unwrap().unwrap();
-        assert_eq!((reply.code, length), (250, 54));
+        assert_eq!((reply.code, length), (250, 55));
         assert_eq!(reply.extension("auth"), Some("PLAIN LOGIN"));
         assert_eq!(reply.extension("SMTPUTF8"), None);
         assert_eq!(parse(b"250-mail\r\n250").unwrap(), None);

@@ -151,11 +151,12 @@ impl Worker<'_> {
                 })
                 .await?;
         }
-        let pending = self.store.watch_pending();
+        let mut pending = self.store.watch_pending();
         for batch in batches(&missing, &sizes) {
             self.bring_batch(id, &batch).await?;
             if interruptible && self.has_urgent_work(&pending) {
                 if pending.has_changed().unwrap_or(false) {
+                    pending.mark_unchanged();
                     Box::pin(self.replay()).await?;
                 }
                 if self.inbox.take() {

@@ -89,6 +89,9 @@ impl Connection {
         let connecting = async {
             let stream = TcpStream::connect(&host).await?;
             stream.set_nodelay(true)?;
+            if let Err(error) = crate::platform::keep_alive(&stream) {
+                tracing::debug!(%error, "the kernel will not watch over the connection");
+            }
             TlsConnector::from(tls).connect(name, stream).await
         };
         let stream = timeout(CONNECT, connecting).await.map_err(|_| ImapError::Silent)?.map_err(failed)?;
@@ -299,7 +302,7 @@ impl Connection {
     /// The next response. Dropping the future loses nothing: what was read is in the reader.
     async fn response(&mut self, patience: Duration) -> Result<bytes::Bytes, ImapError> {
         loop {
-            if let Some(response) = self.reader.next()? {
+            if let Some(response) = self.reader.take()? {
                 return Ok(response);
             }
             self.reader.buffer().reserve(16 * 1024);

@@ -43,7 +43,7 @@ impl ResponseReader {
     ///
     /// # Errors
     /// [`FramingError`]; the connection must then be closed.
-    pub fn next(&mut self) -> Result<Option<Bytes>, FramingError> {
+    pub fn take(&mut self) -> Result<Option<Bytes>, FramingError> {
         loop {
             let Some(unread) = self.buffer.get(self.searched..) else { return Ok(None) };
             let Some(end) = unread.iter().position(|b| *b == b'\n').map(|i| self.searched + i) else {
@@ -90,7 +90,7 @@ mod tests {
         let mut got = Vec::new();
         for piece in pieces {
             reader.buffer().extend_from_slice(piece);
-            while let Some(response) = reader.next()? {
+            while let Some(response) = reader.take()? {
                 got.push(response.to_vec());
             }
         }

@@ -227,7 +227,7 @@ pub fn uid_set(uids: &[u32]) -> String {
     let mut set = String::new();
     let mut rest = uids;
     while let Some(first) = rest.first() {
-        let run = rest.iter().zip(*first..).take_while(|(uid, expected)| **uid == *expected).count();
+        let run = rest.iter().zip(*first..=u32::MAX).take_while(|(uid, expected)| **uid == *expected).count();
         let separator = if set.is_empty() { "" } else { "," };
         match run {
             1 => set.push_str(&format!("{separator}{first}")),

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::Write,
     net::{TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -84,6 +84,9 @@ impl MailRig {
         }
         for mut child in self.programs.drain(..) {
             let _ = child.wait();
+            // Dovecot's sessions outlive it; a machine that is switched off has none.
+            let _ =
+                Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).stderr(Stdio::null()).status();
         }
     }
 
@@ -139,6 +142,7 @@ impl MailRig {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
+            .process_group(0)
             .spawn()
             .unwrap();
         self.programs.push(child);

@@ -46,6 +46,8 @@ impl Connector {
     }
 
     pub fn with_password(rig: &MailRig, user: &str, password: &str, data: &Path) -> Self {
+        // Another test of this program may have been first.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter("lockstep_connector=debug").try_init();
         let store = StoreHandle::open(&data.join("mail.sqlite")).unwrap();
         let gate = Arc::new(GateKeeper::new(GateMachine::new(version(), None, Timestamp::now())));
         let settings = MailSettings::new(rig.mail_server(), user, password, VERSION).unwrap();

@@ -64,7 +64,9 @@ impl Pc {
         loop {
             match self.status() {
                 Some(status) if is_so(&status) => return status,
-                status => assert!(start.elapsed() < Duration::from_secs(20), "never: {what}\n{status:?}\n{}", self.log()),
+                status => {
+                    assert!(start.elapsed() < Duration::from_secs(20), "never: {what}\n{status:?}\n{}", self.log())
+                }
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -66,6 +66,8 @@ mod tests {
         let store = Store::open(&path).unwrap();
         let names: Vec<_> = store.folders().unwrap().into_iter().map(|f| f.name).collect();
         assert_eq!(names, ["INBOX"]);
+        let synchronous: u32 = store.conn.pragma_query_value(None, "synchronous", |r| r.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "FULL: what is acknowledged survives a power cut");
         drop(store);
         let conn = Connection::open(&path).unwrap();
         assert_eq!(conn.pragma_query_value(None, "user_version", |r| r.get::<_, u32>(0)).unwrap(), SCHEMA);

@@ -11,14 +11,7 @@ use protocol::{
 };
 
 use super::parse;
-use crate::{
-    app::App,
-    failure::Refusal,
-    http::listen::Peer,
-    plain_text::capped,
-    secrets::same,
-    store::nameless,
-};
+use crate::{app::App, failure::Refusal, http::listen::Peer, plain_text::capped, secrets::same, store::nameless};
 
 /// `POST /v1/enrol`.
 ///

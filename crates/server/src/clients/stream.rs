@@ -22,7 +22,8 @@ pub fn open(app: &App, client: &str) -> Response {
     let listener = Listener { stream: app.push.listen(client), stop: app.stop.clone() };
     let events = stream::unfold(listener, |mut listener| async {
         let push = next(&mut listener).await?;
-        let event = Event::default().json_data(push).unwrap_or_else(|_| Event::default().data("{\"v\":1,\"why\":\"\"}"));
+        let event =
+            Event::default().json_data(push).unwrap_or_else(|_| Event::default().data("{\"v\":1,\"why\":\"\"}"));
         Some((Ok::<_, Infallible>(event), listener))
     });
     let alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_SECONDS)).text("still here");

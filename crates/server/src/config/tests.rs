@@ -12,7 +12,7 @@ fn first() -> FirstStart {
         webmail: None,
         product: ProductId::connector(),
         server_name: Some("the \"post\" office".into()),
-        source: SourceKind::Probe(vec!["/usr/bin/printf".into(), "7.2.0\\n".into()]),
+        source: SourceKind::Probe(vec!["/usr/sbin/dovecot".into(), "--version".into()]),
     }
 }
 
@@ -48,7 +48,7 @@ fn a_bad_value_says_what_is_accepted() {
         ("\"https://mail.example.test:4443\"", "\"mail\"", "https://mail.example.com"),
         ("enabled = true", "enabled = \"yes\"", "expected a boolean"),
         ("# url = ", "url = ", "one source"),
-        ("[\"/usr/bin/printf\", \"7.2.0\\\\n\"]", "[]", "program and its arguments"),
+        ("probe = [\"/usr/sbin/dovecot\", \"--version\"]", "probe = []", "program and its arguments"),
     ] {
         let text = template(&first());
         let changed = text.replace(good, bad);

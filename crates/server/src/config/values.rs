@@ -38,7 +38,8 @@ impl TryFrom<String> for Interval {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let explain = || format!("{text:?} is not a length of time; write it as \"14 days\", \"5 minutes\" or \"30 s\"");
+        let explain =
+            || format!("{text:?} is not a length of time; write it as \"14 days\", \"5 minutes\" or \"30 s\"");
         let span: jiff::Span = text.trim().parse().map_err(|_| explain())?;
         let exact = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| explain())?;
         let duration = Duration::try_from(exact).map_err(|_| explain())?;
@@ -207,7 +208,9 @@ impl TryFrom<RawSource> for VersionSource {
                 return Err("name either probe or url, not both: a server's version has one source");
             }
             (Some(argv), None) if argv.is_empty() => {
-                return Err("probe is a list of the program and its arguments, such as [\"/usr/sbin/dovecot\", \"--version\"]");
+                return Err(
+                    "probe is a list of the program and its arguments, such as [\"/usr/sbin/dovecot\", \"--version\"]",
+                );
             }
             (Some(argv), None) => SourceKind::Probe(argv),
             (None, Some(url)) => SourceKind::Url(url),

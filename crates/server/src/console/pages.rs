@@ -23,6 +23,7 @@ use crate::{
 #[derive(Debug)]
 struct Line {
     user: String,
+    nobody: bool,
     pc: String,
     link: String,
     installed: String,
@@ -73,7 +74,11 @@ pub struct Asked {
 ///
 /// # Errors
 /// 404 for a product that the site does not manage; 500.
-pub async fn first_page(session: Session, State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
+pub async fn first_page(
+    session: Session,
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Refusal> {
     let named = asked.product.or_else(|| app.config.products.keys().next().map(ToString::to_string));
     let product = managed(&app, named.as_deref())?;
     let facts = Facts::gather(&app).await?;
@@ -207,6 +212,7 @@ fn line(row: &Row, app: &App) -> Line {
     };
     Line {
         user: row.user.clone().unwrap_or_else(|| "nobody yet".into()),
+        nobody: row.user.is_none(),
         pc: if row.pc.is_empty() { "unnamed".into() } else { row.pc.clone() },
         link: format!("/console/pc/{}", row.subject),
         installed: row.installed.as_ref().map_or("none".into(), Version::to_string),

@@ -58,7 +58,9 @@ impl Session {
 /// 403.
 pub fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
     let own = headers.get(header::ORIGIN).is_some_and(|origin| guard::is_own(app, origin));
-    let why = || Refusal::forbidden(format!("this form was not sent from the console; open it at {}/console", app.config.url));
+    let why = || {
+        Refusal::forbidden(format!("this form was not sent from the console; open it at {}/console", app.config.url))
+    };
     if own { Ok(()) } else { Err(why()) }
 }
 

@@ -21,7 +21,8 @@ impl FromRequestParts<App> for Administrator {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-        let refused = || Refusal::unknown("this needs the token of admin.json, which lies in the server's data directory");
+        let refused =
+            || Refusal::unknown("this needs the token of admin.json, which lies in the server's data directory");
         let token = token(&parts.headers).ok_or_else(refused)?;
         if app.store.program_token(&token_hash(token)).await? { Ok(Self) } else { Err(refused()) }
     }

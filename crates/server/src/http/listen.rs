@@ -46,7 +46,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router
                     continue;
                 }
             },
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = told(&mut stop) => break,
         };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         connections.spawn(async move {
@@ -80,13 +80,9 @@ async fn connection(
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(tls), service));
-    let stopping = async move {
-        // An error means that the one who could stop us is gone, so it is time as well.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
     let outcome = tokio::select! {
         outcome = serving.as_mut() => outcome,
-        () = stopping => {
+        () = told(&mut stop) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -94,4 +90,9 @@ async fn connection(
     if let Err(error) = outcome {
         tracing::debug!(%peer, %error, "a connection ended early");
     }
+}
+
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error means that the one who could stop us is gone, so it is time as well.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

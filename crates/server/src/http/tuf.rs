@@ -24,11 +24,7 @@ pub async fn metadata(State(app): State<App>, Path(name): Path<String>) -> Resul
 }
 
 /// `GET /tuf/targets/{path}`, with ranges (RFC 9110, section 14), so that a download can be resumed.
-pub async fn target(
-    State(app): State<App>,
-    Path(path): Path<String>,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub async fn target(State(app): State<App>, Path(path): Path<String>, request: Request) -> Result<Response, Refusal> {
     let absent = || Refusal::absent("there is no such target");
     let served = app.mirror.current().ok_or_else(absent)?;
     let file = served.target(&path).ok_or_else(absent)?;

@@ -63,7 +63,11 @@ impl Source {
     }
 
     /// Starts the transfer of a package of `length` bytes from a web server. The deadline grows with the length.
-    pub(super) async fn get(client: &reqwest::Client, url: String, length: u64) -> Result<reqwest::Response, SourceError> {
+    pub(super) async fn get(
+        client: &reqwest::Client,
+        url: String,
+        length: u64,
+    ) -> Result<reqwest::Response, SourceError> {
         let deadline = METADATA_DEADLINE + Duration::from_secs(length / SLOWEST);
         Ok(client.get(url).timeout(deadline).send().await?.error_for_status()?)
     }

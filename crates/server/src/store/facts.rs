@@ -24,7 +24,9 @@ impl Store {
     /// [`StoreError`].
     pub async fn set_fact(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
         let query = match value {
-            Some(value) => sqlx::query("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)").bind(name).bind(value),
+            Some(value) => {
+                sqlx::query("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)").bind(name).bind(value)
+            }
             None => sqlx::query("DELETE FROM facts WHERE name = ?").bind(name),
         };
         query.execute(&self.pool).await?;

@@ -24,7 +24,10 @@ async fn a_device_is_told_to_stage_and_after_the_flip_to_upgrade() {
     let mut pc = Pc::enrol(&site, "pc-1").await;
     let device = pc.device("pc-1", "7.2.0", &[]);
     let told = pc.check_in(&site, &device).await;
-    assert_eq!((&told["directives"][0]["decision"], &told["directives"][0]["version"]), (&json!("stage"), &json!("7.3.0")));
+    assert_eq!(
+        (&told["directives"][0]["decision"], &told["directives"][0]["version"]),
+        (&json!("stage"), &json!("7.3.0"))
+    );
     site.server_runs("7.3.0").await;
     let told = pc.check_in(&site, &device).await;
     assert_eq!(told["directives"][0]["decision"], "required");
@@ -78,7 +81,11 @@ async fn a_wrong_enrolment_key_or_a_weak_key_enrols_nobody() {
     let before = site.app.store.dump().await;
     for (enrolment_key, public_key, status) in [
         ("guess", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", StatusCode::FORBIDDEN),
-        (site.app.profile.enrolment_key.as_str(), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", StatusCode::BAD_REQUEST),
+        (
+            site.app.profile.enrolment_key.as_str(),
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            StatusCode::BAD_REQUEST,
+        ),
         (site.app.profile.enrolment_key.as_str(), "short", StatusCode::BAD_REQUEST),
     ] {
         let body = json!({"v": 1, "enrolment_key": enrolment_key, "public_key": public_key, "hostname": "x", "os": "linux", "arch": "x86_64"});
@@ -130,7 +137,9 @@ async fn a_ticket_ties_a_user_to_a_pc_and_a_forged_or_old_one_does_not() {
     forged.claim = forged.claim.replace("1000", "1001");
     let other_key = Pc { id: pc.id.clone(), key: ed25519_dalek::SigningKey::from_bytes(&[9; 32]), seq: 0 };
     let unknown = Pc { id: "f".repeat(32), key: pc.key.clone(), seq: 0 };
-    for bad in [forged, other_key.ticket(&site, 0), unknown.ticket(&site, 0), pc.ticket(&site, 601), pc.ticket(&site, -601)] {
+    for bad in
+        [forged, other_key.ticket(&site, 0), unknown.ticket(&site, 0), pc.ticket(&site, 601), pc.ticket(&site, -601)]
+    {
         alice.check_in(&site, "7.2.0", Some(bad)).await;
         let table = site.preflight("7.3.0").await;
         assert_eq!(rows(&table), [row("alice@example.test", "pc-1", "cut-off"), row("-", "pc-1", "ready")]);

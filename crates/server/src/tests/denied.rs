@@ -56,11 +56,26 @@ async fn whoever_may_not_is_denied_and_nothing_changes() {
             ("nothing", request(own.clone())),
             ("a made-up token", request(own.clone()).bearer_auth("guess")),
             ("a user's token", request(own.clone()).bearer_auth(&seat)),
-            ("a console session, but no form token", request(own.clone()).header("cookie", &cookie).header("origin", &site.base)),
+            (
+                "a console session, but no form token",
+                request(own.clone()).header("cookie", &cookie).header("origin", &site.base),
+            ),
             ("a console session and no origin", request(own.clone()).header("cookie", &cookie)),
-            ("another site's page", request(own.clone()).bearer_auth(&site.token).header("cookie", &cookie).header("origin", "https://evil.example")),
-            ("a look-alike", request(own.clone()).bearer_auth(&site.token).header("cookie", &cookie).header("origin", look_alike)),
-            ("a sandboxed page", request(own.clone()).bearer_auth(&site.token).header("cookie", &cookie).header("origin", "null")),
+            (
+                "another site's page",
+                request(own.clone())
+                    .bearer_auth(&site.token)
+                    .header("cookie", &cookie)
+                    .header("origin", "https://evil.example"),
+            ),
+            (
+                "a look-alike",
+                request(own.clone()).bearer_auth(&site.token).header("cookie", &cookie).header("origin", look_alike),
+            ),
+            (
+                "a sandboxed page",
+                request(own.clone()).bearer_auth(&site.token).header("cookie", &cookie).header("origin", "null"),
+            ),
             ("a link", request(Method::GET)),
         ];
         for (who, attempt) in attempts {
@@ -78,7 +93,8 @@ async fn whoever_may_not_is_denied_and_nothing_changes() {
 async fn the_form_token_of_one_session_is_worth_nothing_in_another() {
     let (site, _, mine) = prepared().await;
     let theirs = site.console().await;
-    let form = |page: String| page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let form =
+        |page: String| page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let token = form(site.page(&mine, "/console/settings").await);
     let send = |cookie: &str| {
         site.client

@@ -17,7 +17,10 @@ async fn story() -> (Site, Pc, Seat) {
     let dave = Seat::log_in(&site, "dave@example.test", "pc-away").await;
     dave.check_in(&site, "7.2.0", Some(away.ticket(&site, 0))).await;
     site.pass(3600);
-    site.vendor.publish(2, &[("connector", "7.2.0", ">=7.2, <7.3"), ("connector", "7.3.0", ">=7.3, <7.4"), ("updater", "0.1.0", "*")]);
+    site.vendor.publish(
+        2,
+        &[("connector", "7.2.0", ">=7.2, <7.3"), ("connector", "7.3.0", ">=7.3, <7.4"), ("updater", "0.1.0", "*")],
+    );
     site.admin(Method::POST, "/v1/admin/refresh", None).await;
     site.pass(60);
     let mut ready = Pc::enrol(&site, "pc-ready").await;
@@ -49,12 +52,18 @@ async fn the_table_tells_who_is_ready_who_is_away_and_who_would_be_cut_off() {
             "alice@example.test pc-ready ready",
         ]
     );
-    assert_eq!(table["summary"], json!({"ready": 1, "staged": 1, "would_ask": 0, "not_seen": 1, "cut_off": 2, "current": 0}));
+    assert_eq!(
+        table["summary"],
+        json!({"ready": 1, "staged": 1, "would_ask": 0, "not_seen": 1, "cut_off": 2, "current": 0})
+    );
     assert_eq!((&table["known"], &table["server"], &table["to"]), (&json!(true), &json!("7.2.0"), &json!("7.3.0")));
     let (bob, alice) = (&table["rows"][0], &table["rows"][3]);
     assert_eq!(bob["reason"], "updater not installed");
     assert!(bob["remedy"].as_str().unwrap().contains("integration page") && bob["updater"].is_null());
-    assert_eq!((&alice["staged"], &alice["updater"], &alice["subject"]), (&json!(true), &json!("0.1.0"), &json!(ready.id)));
+    assert_eq!(
+        (&alice["staged"], &alice["updater"], &alice["subject"]),
+        (&json!(true), &json!("0.1.0"), &json!(ready.id))
+    );
     site.stop().await;
 }
 
@@ -76,7 +85,10 @@ async fn a_cut_over_is_announced_staged_for_and_completed_by_what_the_source_sho
     site.admin(Method::POST, "/v1/admin/cut-over", Some(json!({"to": "7.3"}))).await;
     let product = |status: Value| status["products"][0].clone();
     let status = product(site.admin(Method::GET, "/v1/admin/status", None).await);
-    assert_eq!((&status["server"], &status["expected"], &status["next"]), (&json!("7.2.0"), &json!("7.3.0"), &json!("7.3.0")));
+    assert_eq!(
+        (&status["server"], &status["expected"], &status["next"]),
+        (&json!("7.2.0"), &json!("7.3.0"), &json!("7.3.0"))
+    );
     let staged = ready.check_in(&site, &ready.device("pc-ready", "7.2.0", &[])).await;
     assert_eq!(staged["directives"][0]["decision"], "stage");
 

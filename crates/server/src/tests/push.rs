@@ -77,6 +77,8 @@ async fn new_releases_a_cut_over_and_a_switch_are_pushed_and_streams_end_with_th
     assert!(event(&mut stream).await.contains("releases"));
     site.admin(Method::PUT, "/v1/admin/settings/readiness", Some(json!({"on": false}))).await;
     assert!(event(&mut stream).await.contains("readiness"));
-    timeout(Duration::from_secs(5), site.stop()).await.expect("a listening client does not keep the server from stopping");
+    timeout(Duration::from_secs(5), site.stop())
+        .await
+        .expect("a listening client does not keep the server from stopping");
     assert!(stream.chunk().await.map_or(true, |rest| rest.is_none()));
 }

@@ -34,7 +34,12 @@ pub struct Site {
 impl Site {
     /// With connector 7.2.0 and 7.3.0 and updater 0.1.0 published, and a server that runs 7.2.0.
     pub async fn start() -> Self {
-        let site = Self::with(&[("connector", "7.2.0", ">=7.2, <7.3"), ("connector", "7.3.0", ">=7.3, <7.4"), ("updater", "0.1.0", "*")]).await;
+        let site = Self::with(&[
+            ("connector", "7.2.0", ">=7.2, <7.3"),
+            ("connector", "7.3.0", ">=7.3, <7.4"),
+            ("updater", "0.1.0", "*"),
+        ])
+        .await;
         site.server_runs("7.2.0").await;
         site
     }
@@ -78,12 +83,11 @@ impl Site {
         .unwrap();
         let app = opened.app;
         let pin = reqwest::Certificate::from_pem(app.profile.certificate.as_ref().unwrap().as_bytes()).unwrap();
-        let client = Client::builder()
-            .tls_certs_only([pin])
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
+        let client =
+            Client::builder().tls_certs_only([pin]).redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        // What the background tasks do first is done here, so that a test can say "nothing has changed".
         crate::mirror_tasks::refresh(&app).await.unwrap();
+        crate::warning_log::tick(&app).await.unwrap();
         let file: Value = serde_json::from_slice(&std::fs::read(data.join("admin.json")).unwrap()).unwrap();
         let token = file["token"].as_str().unwrap().to_owned();
         let serving = tokio::spawn(start::serve(app.clone(), opened.identity, listener, stopped));
@@ -146,8 +150,7 @@ impl Site {
 
     /// A page of the console.
     pub async fn page(&self, cookie: &str, path: &str) -> String {
-        let response =
-            self.client.get(format!("{}{path}", self.base)).header("cookie", cookie).send().await.unwrap();
+        let response = self.client.get(format!("{}{path}", self.base)).header("cookie", cookie).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.text().await.unwrap()
     }

@@ -36,7 +36,8 @@ async fn each_affected_user_is_named_once_and_nobody_else() {
     assert!(lines[1].contains(&format!("Lockstep Updater ( {}/integration/updater )", site.base)), "{}", lines[1]);
     assert!(lines[2].ends_with("If you upgrade the mail server to 7.3 or newer, they will not be able to use email."));
     assert!(lines[5].ends_with(" User admin@localhost does not have installed Lockstep Updater."));
-    let updater = site.client.get(format!("{}/integration/updater", site.base)).header("user-agent", "X11; Linux x86_64");
+    let updater =
+        site.client.get(format!("{}/integration/updater", site.base)).header("user-agent", "X11; Linux x86_64");
     let updater = updater.send().await.unwrap();
     assert_eq!(updater.headers()["location"], "/integration/lockstep-updater-0.1.0-linux-x86_64.tar.gz");
     site.stop().await;

@@ -42,7 +42,8 @@ impl Report<'_> {
             format!("{stamp} To fix this, reinstall {client} ( {integration_page} ) on affected users' computers."),
             format!("{stamp}{RULE}"),
         ];
-        let user = |user: &String| format!("{stamp} User {} does not have installed Lockstep Updater.", printable(user));
+        let user =
+            |user: &String| format!("{stamp} User {} does not have installed Lockstep Updater.", printable(user));
         lines.extend(users.iter().map(user));
         lines.push(String::new());
         lines.join("\n")
@@ -75,7 +76,8 @@ mod tests {
     #[test]
     fn a_hostile_name_stays_one_printable_capped_line() {
         let flood = "x".repeat(1 << 20);
-        let text = text(&["a\r\n[08/Sep/2011 11:25:17] User eve", "\u{1b}]0;owned\u{7}\u{9b}2J", "\u{202e}gpj", &flood]);
+        let text =
+            text(&["a\r\n[08/Sep/2011 11:25:17] User eve", "\u{1b}]0;owned\u{7}\u{9b}2J", "\u{202e}gpj", &flood]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5 + 4);
         for line in lines {

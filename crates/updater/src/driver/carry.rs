@@ -152,9 +152,10 @@ impl<S: Source> Driver<S> {
     }
 
     async fn settle(&mut self, product: &ProductId, version: Version, previous: Option<Version>, restart: bool) {
+        let early = self.tracked.get_mut(product).and_then(|t| t.confirmed_early.take()).filter(|v| *v == version);
         let record = self.setup.record.product_mut(product);
-        record.previous = previous.filter(|p| *p != version);
-        record.confirmed = None;
+        record.previous = previous.filter(|p| *p != version && early.is_none());
+        record.confirmed = early;
         record.consented = record.consented.take().filter(|v| *v != version);
         record.restart = restart.then(|| version.clone());
         self.save().await;

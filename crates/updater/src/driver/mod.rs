@@ -10,6 +10,7 @@
 //! | [`schedule`] | pure: when the next check-in is |
 //! | `carry` | the machine's effects |
 //! | `prune` | which versions are not needed any more |
+//! | `users` | what the users of this PC say |
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -39,6 +40,7 @@ mod carry;
 mod prune;
 pub mod report;
 pub mod schedule;
+mod users;
 
 pub use report::Published;
 use schedule::{Refresh, Schedule};
@@ -109,6 +111,8 @@ struct Tracked {
     directive: Option<Directive>,
     observed: Observed,
     staging: Option<AbortHandle>,
+    /// A version that was confirmed by its program before its self-check had ended.
+    confirmed_early: Option<Version>,
 }
 
 /// The loop that owns everything.
@@ -382,53 +386,6 @@ impl<S: Source> Driver<S> {
         };
         self.advance(product, next.map_err(|e| e.to_string())).await;
         self.decide(product, false).await;
-    }
-
-    async fn consent(&mut self) -> Result<String, String> {
-        let mut agreed = Vec::new();
-        for (product, tracked) in &self.tracked {
-            let record = self.setup.record.product(product);
-            if let State::AwaitingConsent { version, .. } = &tracked.state {
-                agreed.push((product.clone(), version.clone(), false));
-            } else if let Some(current) = &tracked.observed.current
-                && record.previous.is_some()
-                && ![&record.restart, &record.confirmed].contains(&&Some(current.clone()))
-                && !is_switching(&tracked.state)
-            {
-                agreed.push((product.clone(), current.clone(), true));
-            }
-        }
-        let mut said = Vec::new();
-        for (product, version, switched) in agreed {
-            let record = self.setup.record.product_mut(&product);
-            if switched {
-                record.restart = Some(version.clone());
-                said.push(format!("{product} restarts as {version}"));
-            } else {
-                record.consented = Some(version.clone());
-                said.push(format!("{product} is upgraded to {version}"));
-            }
-            self.save().await;
-            self.decide(&product, false).await;
-        }
-        if said.is_empty() { Err("nothing waits for your consent".into()) } else { Ok(said.join("; ")) }
-    }
-
-    async fn confirmed(&mut self, product: &ProductId, version: &Version) {
-        let Some(tracked) = self.tracked.get(product) else {
-            return;
-        };
-        let record = self.setup.record.product(product);
-        let news = record.confirmed.as_ref() != Some(version);
-        if tracked.observed.current.as_ref() != Some(version) || is_switching(&tracked.state) || !news {
-            return;
-        }
-        tracing::info!(%product, %version, "confirmed as healthy");
-        let record = self.setup.record.product_mut(product);
-        record.confirmed = Some(version.clone());
-        record.previous = None;
-        self.save().await;
-        self.prune().await;
     }
 
     /// What recovery found of a product, in the machine's words.

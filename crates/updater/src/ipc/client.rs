@@ -58,7 +58,7 @@ impl Connection {
     pub async fn next(&mut self) -> Result<Option<Reply>, AskError> {
         let mut buffer = [0; 2048];
         loop {
-            if let Some(reply) = self.frames.next()? {
+            if let Some(reply) = self.frames.next_frame()? {
                 return Ok(Some(reply));
             }
             match self.stream.read(&mut buffer).await.map_err(AskError::Broken)? {

@@ -65,7 +65,7 @@ pub async fn serve(mut stream: Stream, peer: Peer, hub: &Arc<Hub>) -> Result<(),
         }
         frames.push(&buffer[..read]);
         loop {
-            let request: Request = match frames.next() {
+            let request: Request = match frames.next_frame() {
                 Ok(Some(request)) => request,
                 Ok(None) => break,
                 Err(error) => {

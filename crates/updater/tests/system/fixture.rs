@@ -78,9 +78,8 @@ impl Pc {
         pack(tree, &description, &mut bytes, &mut |_| {}).unwrap();
         let path = self.dir.path().join(format!("{number}.lpk"));
         fs::write(&path, &bytes).unwrap();
-        let server = match (version(number).major, version(number).minor) {
-            (major, minor) => format!(">={major}.{minor}, <{major}.{}", minor + 1).parse().unwrap(),
-        };
+        let Version { major, minor, .. } = version(number);
+        let server = format!(">={major}.{minor}, <{major}.{}", minor + 1).parse().unwrap();
         let release = Release {
             product: connector(),
             version: version(number),

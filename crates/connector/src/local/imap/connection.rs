@@ -65,7 +65,9 @@ impl Connection {
             match self.input().await? {
                 Input::Frame(Frame::Continue) => self.write(b"+ go ahead\r\n").await?,
                 Input::Frame(frame) => {
-                    self.take_notice();
+                    if self.notices.has_changed().unwrap_or(false) {
+                        self.show_notice();
+                    }
                     self.session()?.begin(frame);
                     if !self.answer().await? {
                         return self.writer.shutdown().await;
@@ -118,7 +120,7 @@ impl Connection {
                     n => self.framer.push(&self.buffer[..n]),
                 },
                 () = changed(folder.as_mut()) => {}
-                Ok(()) = self.notices.changed() => self.take_notice(),
+                Ok(()) = self.notices.changed() => self.show_notice(),
                 () = stopped(&mut self.shutdown) => {
                     self.write(b"* BYE the connector is stopping or restarting\r\n").await?;
                     return Ok(false);
@@ -162,12 +164,10 @@ impl Connection {
         }
     }
 
-    fn take_notice(&mut self) {
-        if self.notices.has_changed().unwrap_or(false) {
-            let text = self.notices.borrow_and_update().clone();
-            if let (Some(text), Some(session)) = (text, &mut self.session) {
-                session.alert(&text);
-            }
+    fn show_notice(&mut self) {
+        let text = self.notices.borrow_and_update().clone();
+        if let (Some(text), Some(session)) = (text, &mut self.session) {
+            session.alert(&text);
         }
     }
 

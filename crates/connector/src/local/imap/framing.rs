@@ -86,11 +86,16 @@ impl Framer {
             let waiting = &self.input[self.consumed..];
             let Some(end) = waiting.iter().position(|&b| b == b'\n') else {
                 let line = waiting.len() + self.command.len() - self.literals;
-                return (line > MAX_LINE).then_some(Frame::Overflow);
+                if line <= MAX_LINE {
+                    return None;
+                }
+                *self = Framer::default();
+                return Some(Frame::Overflow);
             };
             let line = &waiting[..=end];
             self.consumed += end + 1;
             if line.len() + self.command.len() - self.literals > MAX_LINE {
+                *self = Framer::default();
                 return Some(Frame::Overflow);
             }
             let Expect::Command { authenticated } = expect else {

@@ -13,7 +13,6 @@ use std::collections::{BTreeSet, HashMap};
 #[derive(Debug)]
 pub(super) struct Selected {
     pub(super) folder: FolderId,
-    pub(super) uidvalidity: u32,
     pub(super) read_only: bool,
     /// UIDs in the order of sequence numbers, ascending.
     uids: Vec<u32>,
@@ -29,18 +28,12 @@ impl Selected {
     pub(super) fn new(folder: &Folder, messages: &[Message], read_only: bool) -> Selected {
         Selected {
             folder: folder.id,
-            uidvalidity: folder.uidvalidity,
             read_only,
             uids: messages.iter().map(|m| m.uid).collect(),
             modseq: folder.modseq,
             gone: BTreeSet::new(),
             told: HashMap::new(),
         }
-    }
-
-    /// How many messages the client believes there are.
-    pub(super) fn len(&self) -> usize {
-        self.uids.len()
     }
 
     /// All UIDs, ascending.
@@ -84,6 +77,9 @@ impl Selected {
             SeqOrUid::Value(v) => v.get() as usize,
             SeqOrUid::Asterisk => self.uids.len(),
         };
+        if self.uids.is_empty() && (*a == SeqOrUid::Asterisk || *b == SeqOrUid::Asterisk) {
+            return Ok(0..0);
+        }
         let (low, high) = (value(a).min(value(b)), value(a).max(value(b)));
         if low == 0 || high > self.uids.len() {
             return Err(Refusal::bad(format!("there are only {} messages", self.uids.len())));
@@ -97,7 +93,7 @@ impl Selected {
     }
 
     /// Tells the client what changed since the last time: EXPUNGE (only if `expunge`: RFC 3501, section 7.4.1, forbids it in answer to
-    /// FETCH, STORE and SEARCH), EXISTS, and FETCH with flags.
+    /// FETCH, STORE and SEARCH), EXISTS, and FETCH with the flags of messages it knew.
     pub(super) fn refresh(
         &mut self,
         store: &Store,
@@ -124,7 +120,8 @@ impl Selected {
         }
         let told = std::mem::take(&mut self.told);
         for message in &changes.changed {
-            if told.get(&message.uid) == Some(&message.modseq) {
+            // A client asks for the flags of new messages itself; some take an answer they did not ask for as one they did.
+            if message.uid > last || told.get(&message.uid) == Some(&message.modseq) {
                 continue;
             }
             let Some(number) = self.number(message.uid) else { continue };

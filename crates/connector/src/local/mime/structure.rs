@@ -48,11 +48,6 @@ impl Part {
     pub(crate) fn sub_type(&self) -> &[u8] {
         self.content_type.word.splitn(2, |&b| b == b'/').nth(1).unwrap_or_default()
     }
-
-    /// Header and body.
-    pub(crate) fn whole(&self) -> Range<usize> {
-        self.header.start..self.body.end
-    }
 }
 
 struct Parser<'a> {

@@ -130,6 +130,8 @@ impl Connection {
 
     /// Reads more; false if the client is gone or has to go.
     async fn read(&mut self) -> io::Result<bool> {
+        // Else a long message would be read 64 bytes at a time.
+        self.input.reserve(16 * 1024);
         let farewell = tokio::select! {
             read = self.stream.read_buf(&mut self.input) => return Ok(read? > 0),
             () = tokio::time::sleep(SILENCE) => "421 4.4.2 nothing heard for too long\r\n",

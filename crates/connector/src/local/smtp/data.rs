@@ -99,7 +99,7 @@ mod tests {
     fn dots_are_undone_and_the_end_is_found() {
         let (used, message) = read(b"a\r\n..b\r\n.c\r\n\r\n.\r\nQUIT\r\n");
         assert_eq!(message.unwrap().unwrap(), b"a\r\n.b\r\nc\r\n\r\n");
-        assert_eq!(used, 19);
+        assert_eq!(used, 17);
         assert_eq!(read(b".\r\n").1, Some(Ok(vec![])));
         assert_eq!(read(b"a\r\n.").1, None);
     }

@@ -21,7 +21,7 @@ pub(super) fn complete(message: Vec<u8>, sender: &str, now: i64, unique: u128) -
         return message;
     }
     // Without any field, the first line is text: our fields must not swallow it.
-    let first = fields::fields(&message).next();
+    let first = fields::fields(header).next();
     if first.is_some_and(|f| f.name.is_empty() || f.name.contains(&b' ')) {
         added.push_str("\r\n");
     }

@@ -89,9 +89,9 @@ pub(super) async fn run(program: &str, package: &str, arguments: &[&str], home: 
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).env("HOME", home).env("LC_ALL", "C.UTF-8").kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command
-        .spawn()
-        .unwrap_or_else(|e| panic!("{program} is needed for this test and cannot be started ({e}); install the package {package}"));
+    let child = command.spawn().unwrap_or_else(|e| {
+        panic!("{program} is needed for this test and cannot be started ({e}); install the package {package}")
+    });
     let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output())
         .await
         .unwrap_or_else(|_| panic!("{program} hangs"))

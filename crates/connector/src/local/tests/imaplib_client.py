@@ -67,7 +67,8 @@ appended = ok(imap.append("INBOX", "(\\Seen)", '" 2-Feb-2026 10:00:00 +0000"', b
 assert b"APPENDUID" in appended[0], appended
 found = ok(imap.search(None, "SUBJECT", "appended"))[0].split()
 assert len(found) == 1, found
-assert ok(imap.fetch(found[0], "(BODY.PEEK[TEXT])"))[0][1] == b"\x80\xff body\r\n"
+text = ok(imap.fetch(found[0], "(BODY.PEEK[TEXT])"))
+assert text[0][1] == b"\x80\xff body\r\n", text
 
 # Another client adds a message while this one idles: it hears of it within a second.
 imap.send(b"i1 IDLE\r\n")

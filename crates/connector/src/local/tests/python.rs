@@ -40,7 +40,10 @@ async fn smtplib_submits_and_what_was_accepted_is_in_the_outbox() {
     assert_eq!(outbox.len(), 3);
     assert_eq!((outbox[0].sender.as_str(), outbox[0].recipients.as_slice()), (USER, &["bob@y.org".to_owned()][..]));
     let first = String::from_utf8_lossy(&bodies[0]);
-    assert!(first.contains("\r\n.\r\n..two dots\r\n") && first.contains("Message-ID: <") && first.contains("Date: "), "{first}");
+    assert!(
+        first.contains("\r\n.\r\n..two dots\r\n") && first.contains("Message-ID: <") && first.contains("Date: "),
+        "{first}"
+    );
     assert_eq!(outbox[1].recipients.len(), 150);
     assert!(outbox[2].body8bit && outbox[2].smtputf8 && outbox[2].sender == "jürgen@example.test", "{:?}", outbox[2]);
     assert!(String::from_utf8_lossy(&bodies[2]).contains("Grüße"));

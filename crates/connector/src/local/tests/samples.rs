@@ -7,17 +7,37 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let mut latin1 = text("From: J@x\nSubject: 8-bit, undeclared\nContent-Type: text/plain; charset=iso-8859-1\n\n");
     latin1.extend(b"Gr\xfc\xdfe aus K\xf6ln\r\n");
     vec![
-        ("plain", text("From: Ann <ann@x.org>\nTo: bob@y.org\nSubject: plain\nDate: Thu, 1 Jan 2026 09:30:00 +0000\n\nHello Bob.\n.\n..dots\n")),
+        (
+            "plain",
+            text(
+                "From: Ann <ann@x.org>\nTo: bob@y.org\nSubject: plain\nDate: Thu, 1 Jan 2026 09:30:00 +0000\n\nHello Bob.\n.\n..dots\n",
+            ),
+        ),
         ("multipart", text(MULTIPART)),
         ("nested", text(NESTED)),
         ("8bit", latin1),
-        ("encoded words", text("Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= =?x-unknown?b?////?=\nFrom: =?utf-8?q?J=C3=BCrgen?= <j@x>\n\n\n")),
+        (
+            "encoded words",
+            text(
+                "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= =?x-unknown?b?////?=\nFrom: =?utf-8?q?J=C3=BCrgen?= <j@x>\n\n\n",
+            ),
+        ),
         ("empty body", text("Subject: empty body\nFrom: a@x\n\n")),
         ("huge header", text(&format!("Subject: huge header\nReferences:{huge}\n\nbody\n"))),
         ("no header", text("\nthis message has no header at all\n")),
-        ("odd types", text("Subject: odd types\nContent-Type: multipart/mixed\nContent-Transfer-Encoding: x-what\n\n--\nno boundary\n")),
+        (
+            "odd types",
+            text(
+                "Subject: odd types\nContent-Type: multipart/mixed\nContent-Transfer-Encoding: x-what\n\n--\nno boundary\n",
+            ),
+        ),
         ("long line", text(&format!("Subject: long line\n\n{}\n", "x".repeat(20_000)))),
-        ("quotes", text("Subject: \"quotes\" and \\ {5}\nFrom: \"A \\\"B\\\" C\" <a@x>\nTo: friends: c@y, d@z;\n\n{3}\nbody\n")),
+        (
+            "quotes",
+            text(
+                "Subject: \"quotes\" and \\ {5}\nFrom: \"A \\\"B\\\" C\" <a@x>\nTo: friends: c@y, d@z;\n\n{3}\nbody\n",
+            ),
+        ),
     ]
 }
 

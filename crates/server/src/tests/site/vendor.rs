@@ -39,11 +39,16 @@ impl Vendor {
         let id = hex::encode(Sha256::digest(self.key.verifying_key().as_bytes()));
         let role = json!({"keyids": [id], "threshold": 1});
         let public = hex::encode(self.key.verifying_key().as_bytes());
-        self.write("1.root.json", "root", 1, json!({
-            "consistent_snapshot": true,
-            "keys": {&id: {"keytype": "ed25519", "keyval": {"public": public}, "scheme": "ed25519"}},
-            "roles": {"root": role, "snapshot": role, "targets": role, "timestamp": role},
-        }));
+        self.write(
+            "1.root.json",
+            "root",
+            1,
+            json!({
+                "consistent_snapshot": true,
+                "keys": {&id: {"keytype": "ed25519", "keyval": {"public": public}, "scheme": "ed25519"}},
+                "roles": {"root": role, "snapshot": role, "targets": role, "timestamp": role},
+            }),
+        );
         let targets: serde_json::Map<String, Value> = releases.iter().map(|r| self.release(*r)).collect();
         self.write(&format!("{n}.targets.json"), "targets", n, json!({"targets": targets}));
         self.write(&format!("{n}.snapshot.json"), "snapshot", n, json!({"meta": {"targets.json": {"version": n}}}));

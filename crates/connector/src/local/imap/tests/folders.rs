@@ -47,7 +47,14 @@ fn select_says_what_a_client_needs() {
     let mailbox = Mailbox::with_messages(2);
     mailbox.deliver(3, "\\Seen work", "Subject: x\r\n\r\n");
     let answer = mailbox.client().answer("SELECT inbox");
-    for line in ["* 3 EXISTS\r\n", "* 0 RECENT\r\n", "* OK [UNSEEN 1]", "* OK [UIDNEXT 4]", "[HIGHESTMODSEQ 4]", "t OK [READ-WRITE]"] {
+    for line in [
+        "* 3 EXISTS\r\n",
+        "* 0 RECENT\r\n",
+        "* OK [UNSEEN 1]",
+        "* OK [UIDNEXT 4]",
+        "[HIGHESTMODSEQ 4]",
+        "t OK [READ-WRITE]",
+    ] {
         assert!(answer.contains(line), "{line} in {answer}");
     }
     assert!(answer.contains("* FLAGS (\\Answered \\Deleted \\Draft \\Flagged \\Seen work)"), "{answer}");

@@ -84,6 +84,9 @@ impl Client {
             }
             self.session.begin(frame);
             out.extend(self.steps());
+            if self.state == Next::Close {
+                break;
+            }
         }
         String::from_utf8_lossy(&out).into_owned()
     }

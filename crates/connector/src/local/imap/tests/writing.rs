@@ -28,7 +28,9 @@ fn append_keeps_every_byte_and_says_the_uid() {
     let mailbox = Mailbox::with_messages(1);
     let mut client = mailbox.reader();
     let message = b"Subject: \xff\xfe\r\n\r\n8-bit \x80\x81\r\n";
-    let mut command = format!("t APPEND INBOX (\\Seen \\Draft) \" 2-Feb-2026 10:00:00 +0100\" {{{}+}}\r\n", message.len()).into_bytes();
+    let mut command =
+        format!("t APPEND INBOX (\\Seen \\Draft) \" 2-Feb-2026 10:00:00 +0100\" {{{}+}}\r\n", message.len())
+            .into_bytes();
     command.extend(message);
     command.extend(b"\r\n");
     let answer = client.send(&command);
@@ -60,7 +62,10 @@ fn copy_and_move_say_where_messages_went() {
     let validity = archive.uidvalidity;
     assert!(client.answer("COPY 1,3 Archive").starts_with(&format!("t OK [COPYUID {validity} 1,3 1:2]")));
     let moved = client.answer("UID MOVE 2:3 Archive");
-    assert!(moved.starts_with(&format!("* OK [COPYUID {validity} 2:3 3:4] moved\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\nt OK")), "{moved}");
+    assert!(
+        moved.starts_with(&format!("* OK [COPYUID {validity} 2:3 3:4] moved\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\nt OK")),
+        "{moved}"
+    );
     assert!(client.refused("COPY 1 nowhere").contains("[TRYCREATE]"));
     assert!(client.ok("UID COPY 77 Archive").is_empty(), "no such UID is no error");
     let kinds: Vec<_> = journal(&mailbox).iter().map(|op| matches!(op, PendingOp::Move { .. })).collect();
