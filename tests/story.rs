@@ -135,7 +135,8 @@ fn with_readiness_switched_off_no_name_is_kept_and_nothing_is_foretold() {
     let (table, code) = world.site.preflight(NEW).unwrap();
     assert_eq!(table["known"], false, "{table}");
     assert_eq!(code, Some(3), "neither \"nobody\" nor \"somebody\" would be cut off: it cannot know");
-    world.site.must_lockstep(&["warn", "--now"]).unwrap();
+    let warned = world.site.lockstep(&["warn", "--now"]).unwrap();
+    assert_eq!(warned.status.code(), Some(3), "nor whom to warn about");
     let log = fs::read_to_string(world.site.data().join("logs/warning.log")).unwrap_or_default();
     assert!(!log.contains('@'), "no report is written:\n{log}");
     // The names are gone from the database itself, and connectors go on checking in without bringing them back.
@@ -166,4 +167,44 @@ fn the_pages_offer_both_installers_and_keep_strangers_out() {
     let html = fs::read_to_string(&page).unwrap_or_default();
     assert!(!html.contains(DOMAIN), "the console shows no name without a login");
     assert!(world.site.get("/v1/admin/status", &page).is_err(), "nor does the interface for scripts");
+}
+
+#[test]
+fn a_version_that_cannot_run_here_is_rolled_back_remembered_and_reported() {
+    let stage = Stage::new().unwrap();
+    let mut world = World::at_the_old_version(&stage, &programs(), VersionSource::Pushed, Narrator::Silent).unwrap();
+    world
+        .vendor
+        .add_connector_script(NEW, ">=7.3, <7.4", "#!/bin/sh\necho 'a library is missing' >&2\nexit 1\n")
+        .unwrap();
+    world.vendor.publish().unwrap();
+    world.site.must_lockstep(&["refresh"]).unwrap();
+    world.staged(Narrator::Silent).unwrap();
+    world.site.mail.become_version(NEW).unwrap();
+    world.site.must_lockstep(&["server-version", "set", NEW]).unwrap();
+
+    let product = || world.ready.updater_status().map(|status| status["products"]["connector"].clone());
+    let rolled_back = wait_until("it is rolled back", SOON, || {
+        let state = product()?;
+        Ok((state["failed"][0]["version"] == NEW).then_some(state))
+    })
+    .unwrap();
+    assert_eq!(rolled_back["installed"], OLD, "{rolled_back}");
+    assert_eq!(world.ready.active_version().as_deref(), Some(OLD));
+    world.ready.wait_for_gate("offline", OLD, SOON).unwrap();
+    assert!(world.ready.mail_program().unwrap().count("INBOX", "of the story").unwrap() > 0, "local mail is readable");
+
+    // The administrator sees it, and it is not tried again, however often the PC asks.
+    let reported = wait_until("the site knows", SOON, || {
+        let status = world.site.status()?;
+        let devices = status["devices"].as_array().cloned().unwrap_or_default();
+        Ok(devices.into_iter().find(|d| d["hostname"] == "pc-ready" && d.to_string().contains("7.3.0")))
+    })
+    .unwrap();
+    assert!(reported.to_string().contains("self-check"), "{reported}");
+    let before = product().unwrap()["failed"].clone();
+    world.ready.check_now().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(product().unwrap()["failed"], before, "tried once, not again");
+    assert_eq!(world.ready.active_version().as_deref(), Some(OLD));
 }

@@ -1,9 +1,15 @@
 //! Child processes that never outlive us, and commands that say what went wrong.
+//!
+//! Each background program leads a process group of its own, so that what it has started ends with it: a mail server's
+//! sessions, a launcher's program. Ctrl-C and a termination signal end all groups before they end us.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,12 +32,15 @@ impl Background {
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let out = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         let err = out.try_clone()?;
+        end_groups_when_interrupted();
         let child = command
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
+            .process_group(0)
             .spawn()
             .with_context(|| format!("starting {name}: {command:?}"))?;
+        groups(|all| all.insert(child.id()));
         Ok(Self { name: name.into(), child, log: log.into() })
     }
 
@@ -73,12 +82,42 @@ impl Background {
         self.kill();
     }
 
-    /// Pulls its plug.
+    /// Pulls its plug, and that of everything it has started.
     pub fn kill(&mut self) {
-        // It may have ended by itself meanwhile, which is what is wanted.
-        let _ = self.child.kill();
+        if !groups(|all| all.remove(&self.child.id())) {
+            return;
+        }
+        signal_group(self.child.id(), "KILL");
+        // It may have been waited for already, which is what is wanted.
         let _ = self.child.wait();
     }
+}
+
+/// The groups that live.
+fn groups<T>(change: impl FnOnce(&mut BTreeSet<u32>) -> T) -> T {
+    static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    change(&mut GROUPS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn end_groups_when_interrupted() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let end = || {
+            for group in groups(std::mem::take) {
+                signal_group(group, "KILL");
+            }
+            std::process::exit(130);
+        };
+        if let Err(error) = ctrlc::set_handler(end) {
+            eprintln!("an interruption would leave processes behind: {error}");
+        }
+    });
+}
+
+fn signal_group(leader: u32, name: &str) {
+    // A group whose last process has just ended cannot be signalled, which is fine: it has ended.
+    let _ =
+        Command::new("kill").args([&format!("-{name}"), "--", &format!("-{leader}")]).stderr(Stdio::null()).status();
 }
 
 impl Drop for Background {

@@ -35,7 +35,31 @@ async fn the_first_synchronisation_brings_every_folder_and_message() {
     assert_eq!(connector.call(move |store| store.body(&body)).await, message("one"));
     let drafts = connector.call(|store| store.folder_by_name("Drafts")).await.unwrap();
     assert_eq!((drafts.special_use.as_deref(), drafts.subscribed), (Some("\\Drafts"), true));
-    assert!(rig.log().contains("name=lockstep-connector, version=7.2.0"), "it names itself:\n{}", rig.log());
+    let said = "ID sent: name=lockstep-connector, version=7.2.0: user=<>";
+    assert!(rig.log().contains(said), "it names itself before it logs in:\n{}", rig.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_and_large_messages_come_whole_while_changes_made_here_go_out() {
+    let (rig, data) = (MailRig::start(), data());
+    let mut large = message("large");
+    large.extend((0..400_000u32).flat_map(|n| format!("{n:012}\r\n").into_bytes()));
+    large.extend_from_slice("Grüße, in eight bits\r\n".as_bytes());
+    rig.imap(ALICE, "", "CREATE Big");
+    rig.append(ALICE, "Big", &large);
+    for n in 0..20 {
+        rig.append(ALICE, "Big", &[message(&format!("m{n:02}")), vec![b'x'; 900], b"\r\n".repeat(200_000)].concat());
+    }
+    let connector = Connector::online(&rig, ALICE, data.path()).await;
+    until("the first are here", || async { !connector.messages("Big").await.is_empty() }).await;
+    let drafts = connector.folder("Drafts").await;
+    connector.call(move |store| store.append(drafts, &message("draft"), &Flags::new(), 0, now())).await;
+    connector.wait_for_sync().await;
+    let here = connector.messages("Big").await;
+    assert_eq!(here.len(), 21);
+    let body = here[0].body;
+    assert!(connector.call(move |store| store.body(&body)).await == large, "every byte");
+    assert_eq!(rig.count(ALICE, "Drafts", "ALL"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

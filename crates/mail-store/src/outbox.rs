@@ -171,3 +171,26 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_and_nothing_half_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
+        let recipients = ["b@y".to_owned()];
+        let message = vec![b'x'; 1_000_000];
+        let new =
+            NewOutgoing { sender: "", recipients: &recipients, message: &message, body8bit: false, smtputf8: false };
+        let pages: u32 = store.conn.pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
+        store.conn.pragma_update_and_check(None, "max_page_count", pages + 10, |_| Ok(())).unwrap();
+        let error = store.queue(&new, 1).unwrap_err();
+        assert!(error.is_disk_full(), "{error:?}");
+        assert!(store.outbox().unwrap().is_empty() && store.take_changes().is_empty());
+        store.conn.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
+        store.queue(&new, 2).unwrap();
+        assert_eq!(store.outbox().unwrap().len(), 1);
+    }
+}

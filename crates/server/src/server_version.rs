@@ -2,7 +2,10 @@
 
 mod read;
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use protocol::{Version, product::ProductId};
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
@@ -18,6 +21,9 @@ pub use read::first_version;
 
 /// Bytes of an answer that are looked at.
 const MAX_ANSWER: u64 = 64 * 1024;
+
+/// How often a source is asked while a cut-over is under way: people are cut off until it shows the new version.
+const CUT_OVER_NAP: Duration = Duration::from_millis(500);
 
 /// Why the version could not be learnt this time. The last one known still counts.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +77,22 @@ pub async fn follow(app: App, product: ProductId, source: VersionSource) {
                 app.set_problem(&format!("version of {product}'s server"), Some(text));
             }
         }
-        if app.stopping(source.every.get()).await {
+        if nap(&app, &product, source.every.get()).await {
             return;
+        }
+    }
+}
+
+/// Waits until the source is due again, less long while a cut-over is under way; `true` when the server stops.
+async fn nap(app: &App, product: &ProductId, every: Duration) -> bool {
+    let due = Instant::now() + every;
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if app.stopping(left.min(CUT_OVER_NAP)).await {
+            return true;
+        }
+        if left <= CUT_OVER_NAP || app.site.expected(product).is_some() {
+            return false;
         }
     }
 }

@@ -277,6 +277,15 @@ impl Pc {
         Ok(serde_json::from_str(&text)?)
     }
 
+    /// The PC's user types `lockstep-updater check`.
+    ///
+    /// # Errors
+    /// When the service does not answer, or has been asked too often.
+    pub fn check_now(&self) -> Result<()> {
+        let program = self.root.join("opt/lockstep/updater/current/bin/lockstep-updater");
+        must(self.as_user(&program).args(["check", "--root"]).arg(&self.root)).map(drop)
+    }
+
     /// The version that a fresh start would run.
     pub fn active_version(&self) -> Option<String> {
         let link = fs::read_link(self.root.join("opt/lockstep/connector/current")).ok()?;

@@ -64,6 +64,19 @@ impl Vendor {
         self.add("connector", version, &[("lockstep-connector", self.programs.connector(version))], server)
     }
 
+    /// Adds a connector whose program is this script.
+    ///
+    /// # Errors
+    /// What `lockstep pack` or `lockstep release add` says.
+    pub fn add_connector_script(&self, version: &str, server: &str, script: &str) -> Result<()> {
+        let program = self.dir.join(format!("script-{version}"));
+        fs::write(&program, script)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        let package = self.dir.join(format!("script-{version}.lpk"));
+        self.pack("connector", version, &[("lockstep-connector", program)], &package)?;
+        self.release("connector", &package, server)
+    }
+
     /// The connector's program as it was packed.
     pub fn built_connector(&self, version: &str) -> PathBuf {
         self.programs.connector(version)
@@ -74,8 +87,13 @@ impl Vendor {
         if !is_newer(&package, programs.iter().map(|(_, path)| path)) {
             self.pack(product, version, programs, &package)?;
         }
+        self.release(product, &package, server)
+    }
+
+    fn release(&self, product: &str, package: &Path, server: &str) -> Result<()> {
         let mut add = self.lockstep(&["release", "add"]);
-        must(add.arg("--repo").arg(self.repository()).arg(&package).args(["--server", server])).map(drop)
+        must(add.arg("--repo").arg(self.repository()).arg(package).args(["--product", product, "--server", server]))
+            .map(drop)
     }
 
     /// Packing compresses as well as it can, which takes a while; the same input gives the same bytes, so a package

@@ -1,7 +1,7 @@
 //! The IMAP client towards the mail server.
 //!
 //! Its own, because it must say its ID before the login, because a response that it does not understand must never cost
-//! a message (parsers of the whole grammar refuse what is odd; one that was tried panics at `INTERNALDATE NIL`), and
+//! a message (parsers of the whole grammar refuse what is odd; by its source, one that was considered panics at `INTERNALDATE NIL`), and
 //! because a connection must be droppable at any point.
 //!
 //! | module | room for |

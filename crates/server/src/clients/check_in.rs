@@ -52,14 +52,14 @@ pub async fn device_check_in(
     let decide = |product| directive(product, &site, &catalog, &device, now, app.site.seed());
     let directives: Vec<_> = site.products.keys().map(decide).collect();
     if named {
+        let states = states(&device);
+        if states != self::states(&known.device) {
+            app.store.tell(&id, &format!("reports: {states}"), now).await?;
+        }
         let told = directives.iter().map(words).collect::<Vec<_>>().join("; ");
         if told != known.told {
             app.store.device_told(&id, &told).await?;
             app.store.tell(&id, &format!("told: {told}"), now).await?;
-        }
-        let states = states(&device);
-        if states != self::states(&known.device) {
-            app.store.tell(&id, &format!("reports: {states}"), now).await?;
         }
     }
     app.push.answered(&id, change);

@@ -40,6 +40,7 @@ async fn the_integration_page_offers_what_fits_the_visitor_and_the_server() {
         request.send().await.unwrap().text().await.unwrap()
     };
     let linux = page("Mozilla/5.0 (X11; Linux x86_64)").await;
+    insta::assert_snapshot!(linux);
     assert!(linux.contains("this computer") && linux.contains("lockstep-updater-0.1.0-linux-x86_64.tar.gz"));
     assert!(linux.contains("lockstep-connector-7.2.0-linux-x86_64.tar.gz") && !linux.contains("7.3.0"));
     let windows = page("Mozilla/5.0 (Windows NT 10.0; Win64; x64)").await;

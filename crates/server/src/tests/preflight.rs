@@ -124,3 +124,38 @@ async fn a_product_that_is_not_managed_and_a_version_that_is_none_are_named() {
     }
     site.stop().await;
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_cut_over_completes_soon_after_the_probe_shows_it() {
+    let shown = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(shown.path(), "7.2.0\n").unwrap();
+    let probe = format!("/bin/cat '{}'", shown.path().display());
+    let releases = [("connector", "7.2.0", ">=7.2, <7.3"), ("connector", "7.3.0", ">=7.3, <7.4")];
+    let site = Site::with_probe(&releases, Some(probe)).await;
+    let product = async || site.admin(Method::GET, "/v1/admin/status", None).await["products"][0].clone();
+    let until = async |version: &str, tries: u32| {
+        for _ in 0..tries {
+            if product().await["server"] == version {
+                return true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        false
+    };
+    assert!(until("7.2.0", 100).await);
+    let by_hand = site
+        .client
+        .post(format!("{}/v1/admin/server-version", site.base))
+        .bearer_auth(&site.token)
+        .json(&json!({"product": "connector", "version": "9.9.9"}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(by_hand.status(), 409, "a version has one source");
+    site.admin(Method::POST, "/v1/admin/cut-over", Some(json!({"to": "7.3.0"}))).await;
+    std::fs::write(shown.path(), "7.3.0\n").unwrap();
+    assert!(until("7.3.0", 30).await, "sooner than the probe's usual five seconds");
+    assert_eq!(product().await["expected"], Value::Null);
+    site.stop().await;
+}

@@ -46,6 +46,11 @@ impl Site {
 
     /// With these releases published, and mirrored.
     pub async fn with(releases: &[(&str, &str, &str)]) -> Self {
+        Self::with_probe(releases, None).await
+    }
+
+    /// As [`Site::with`]; the server's version comes from a probe command.
+    pub async fn with_probe(releases: &[(&str, &str, &str)], probe: Option<String>) -> Self {
         crate::tls::install_provider();
         let dir = tempfile::tempdir().unwrap();
         let vendor = vendor::Vendor::new(&dir.path().join("vendor"));
@@ -65,6 +70,7 @@ impl Site {
             submission: Some("localhost:10587".parse().unwrap()),
             mail_ca: Some(dir.path().join("mail-ca.pem")),
             webmail: Some("https://webmail.example.test".parse().unwrap()),
+            probe,
             ..Flags::default()
         };
         start::first_start(&data, &config, &flags).unwrap();

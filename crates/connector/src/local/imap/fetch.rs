@@ -28,6 +28,15 @@ pub(super) struct FetchJob {
     gone: bool,
 }
 
+/// What holds during one step.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// Unix seconds.
+    pub(super) now: i64,
+    /// The client wants MODSEQs.
+    pub(super) condstore: bool,
+}
+
 /// How much of a message the items need.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
@@ -77,8 +86,7 @@ impl FetchJob {
         &mut self,
         store: &mut Store,
         selected: &mut Selected,
-        now: i64,
-        condstore: bool,
+        moment: Moment,
         out: &mut Vec<u8>,
     ) -> Result<bool, mail_store::Error> {
         for _ in 0..PIECE_MESSAGES {
@@ -89,7 +97,7 @@ impl FetchJob {
                 continue;
             };
             if message.modseq > self.changed_since {
-                self.message(store, selected, number, message, now, condstore, out)?;
+                self.message(store, selected, number, message, moment, out)?;
             }
             if out.len() >= PIECE_BYTES {
                 break;
@@ -107,15 +115,13 @@ impl FetchJob {
         Ok(Done::ok("FETCH completed"))
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn message(
         &self,
         store: &mut Store,
         selected: &mut Selected,
         number: usize,
         mut message: Message,
-        now: i64,
-        condstore: bool,
+        moment: Moment,
         out: &mut Vec<u8>,
     ) -> Result<(), mail_store::Error> {
         let bytes = match self.items.iter().map(need).max().unwrap_or(Need::Index) {
@@ -126,7 +132,7 @@ impl FetchJob {
         let mut seen_now = false;
         if self.items.iter().any(sets_seen) && !selected.read_only && !message.flags.contains("\\Seen") {
             let change = FlagChange::Add(Flags::parse("\\Seen"));
-            let (changed, _) = store.change_flags(selected.folder, &[message.uid], &change, None, now)?;
+            let (changed, _) = store.change_flags(selected.folder, &[message.uid], &change, None, moment.now)?;
             if let Some(changed) = changed.into_iter().next() {
                 selected.told(&changed);
                 message = changed;
@@ -141,11 +147,11 @@ impl FetchJob {
         if seen_now && !self.items.contains(&Item::Flags) {
             items.push(format!("FLAGS {}", wire::flags(&message.flags)).into_bytes());
         }
-        if seen_now && condstore && !self.items.contains(&Item::ModSeq) {
+        if seen_now && moment.condstore && !self.items.contains(&Item::ModSeq) {
             items.push(format!("MODSEQ ({})", message.modseq).into_bytes());
         }
         if items.is_empty() {
-            out.extend(flags_line(number, &message, self.by_uid, condstore).as_bytes());
+            out.extend(flags_line(number, &message, self.by_uid, moment.condstore).as_bytes());
             return Ok(());
         }
         out.extend(format!("* {number} FETCH (").as_bytes());
@@ -163,10 +169,10 @@ fn need(item: &Item) -> Need {
     match item {
         Item::Flags | Item::InternalDate | Item::Rfc822Size | Item::Uid | Item::ModSeq => Need::Index,
         Item::Envelope | Item::Rfc822Header => Need::Header,
-        Item::BodyExt { section: Some(section), .. } => match section {
-            Section::Header(None) | Section::HeaderFields(None, _) | Section::HeaderFieldsNot(None, _) => Need::Header,
-            _ => Need::Whole,
-        },
+        Item::BodyExt {
+            section: Some(Section::Header(None) | Section::HeaderFields(None, _) | Section::HeaderFieldsNot(None, _)),
+            ..
+        } => Need::Header,
         _ => Need::Whole,
     }
 }

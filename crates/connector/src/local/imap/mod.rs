@@ -16,6 +16,7 @@
 pub(super) mod connection;
 mod fetch;
 mod framing;
+mod login;
 mod mailboxes;
 mod messages;
 mod pattern;

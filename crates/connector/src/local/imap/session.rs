@@ -10,7 +10,7 @@
 //! The connection calls [`Session::begin`] with each frame, then [`Session::step`] on the store's thread until it says what comes next. Long
 //! commands (FETCH, SEARCH) give their answer in pieces, so that neither memory nor other users of the store suffer.
 
-use super::fetch::FetchJob;
+use super::fetch::{FetchJob, Moment};
 use super::framing::{Expect, Frame, tag_of};
 use super::refusal::Refusal;
 use super::search::SearchJob;
@@ -18,7 +18,6 @@ use super::selected::Selected;
 use super::{mailboxes, wire};
 use crate::local::Credentials;
 use imap_codec::decode::Decoder;
-use imap_codec::imap_types::auth::AuthMechanism;
 use imap_codec::imap_types::command::{Command, CommandBody};
 use imap_codec::imap_types::extensions::enable::CapabilityEnable;
 use mail_store::Store;
@@ -26,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What the server can do; before and after login it is the same.
-const CAPABILITIES: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT MOVE \
+pub(super) const CAPABILITIES: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT MOVE \
      SPECIAL-USE STATUS=SIZE CONDSTORE";
 
 /// Wrong passwords on one connection before it is closed.
@@ -58,18 +57,18 @@ pub(super) struct Output {
 
 /// A session.
 pub(super) struct Session {
-    credentials: Arc<Credentials>,
+    pub(super) credentials: Arc<Credentials>,
     version: Arc<str>,
-    state: State,
+    pub(super) state: State,
     running: Running,
-    failures: u32,
+    pub(super) failures: u32,
     /// Notices the client has not been shown.
     alerts: Vec<String>,
     /// The client has used CONDSTORE (RFC 7162, section 3.1).
     pub(super) condstore: bool,
 }
 
-enum State {
+pub(super) enum State {
     Unauthenticated,
     Authenticated,
     Selected(Selected),
@@ -260,7 +259,7 @@ impl Session {
     fn continue_fetch(&mut self, store: &mut Store, now: i64, mut job: Box<FetchJob>, mut out: Vec<u8>) -> Output {
         let State::Selected(selected) = &mut self.state else { return output(out, Next::Command) };
         let by_uid = job.by_uid;
-        match job.step(store, selected, now, self.condstore, &mut out) {
+        match job.step(store, selected, Moment { now, condstore: self.condstore }, &mut out) {
             Ok(false) => {
                 self.running = Running::Fetch(job);
                 output(out, Next::More)
@@ -331,56 +330,6 @@ impl Session {
             State::Unauthenticated => self.log_in(body),
             State::Authenticated | State::Selected(_) => self.execute_authenticated(store, now, tag, body, out),
         }
-    }
-
-    fn log_in(&mut self, body: CommandBody) -> Answer {
-        match body {
-            CommandBody::Login { username, password } => {
-                self.check(username.as_ref(), password.declassify().as_ref(), "LOGIN completed")
-            }
-            CommandBody::Authenticate { mechanism: AuthMechanism::Plain, initial_response: None } => {
-                Ok(Done::Authenticate)
-            }
-            CommandBody::Authenticate { mechanism: AuthMechanism::Plain, initial_response: Some(response) } => {
-                self.plain_decoded(response.declassify())
-            }
-            CommandBody::Authenticate { .. } => {
-                Err(Refusal::no("CANNOT", "only AUTHENTICATE PLAIN and LOGIN are offered"))
-            }
-            _ => Err(Refusal::bad("log in first")),
-        }
-    }
-
-    /// The client's line after `+`: base64, or `*` to give up.
-    fn plain(&mut self, line: &[u8]) -> Answer {
-        use base64::Engine;
-        if line == b"*" {
-            return Err(Refusal::bad("AUTHENTICATE cancelled"));
-        }
-        match base64::engine::general_purpose::STANDARD.decode(line) {
-            Ok(message) => self.plain_decoded(&message),
-            Err(_) => Err(Refusal::bad("not base64")),
-        }
-    }
-
-    /// `authorisation NUL user NUL password` (RFC 4616).
-    fn plain_decoded(&mut self, message: &[u8]) -> Answer {
-        let parts: Vec<&[u8]> = message.split(|&b| b == 0).collect();
-        match parts.as_slice() {
-            [on_behalf, user, password] if on_behalf.is_empty() || on_behalf == user => {
-                self.check(user, password, "AUTHENTICATE completed")
-            }
-            _ => Err(Refusal::bad("not a PLAIN message")),
-        }
-    }
-
-    fn check(&mut self, user: &[u8], password: &[u8], text: &str) -> Answer {
-        if !self.credentials.accept(user, password) {
-            return Ok(Done::WrongPassword);
-        }
-        self.state = State::Authenticated;
-        self.failures = 0;
-        Ok(Done::Ok(format!("[CAPABILITY {CAPABILITIES}] {text}")))
     }
 
     fn execute_authenticated(

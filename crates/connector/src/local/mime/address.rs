@@ -77,9 +77,15 @@ struct List {
     /// After `@` outside angle brackets: the domain.
     host: Option<Vec<u8>>,
     comment: Option<Vec<u8>>,
-    /// From angle brackets: route, mailbox, host.
-    angle: Option<(Option<Vec<u8>>, Vec<u8>, Vec<u8>)>,
+    /// What stood in angle brackets.
+    angle: Option<Angle>,
     in_group: bool,
+}
+
+struct Angle {
+    route: Option<Vec<u8>>,
+    mailbox: Vec<u8>,
+    host: Vec<u8>,
 }
 
 impl List {
@@ -137,7 +143,8 @@ impl List {
         let start = colon.map_or(0, |c| c + 1);
         let end = at.unwrap_or(inside.len());
         let host = inside.get(end + 1..).unwrap_or_default().to_vec();
-        self.angle = Some((route, inside[start.min(end)..end].to_vec(), host));
+        let mailbox = inside[start.min(end)..end].to_vec();
+        self.angle = Some(Angle { route, mailbox, host });
     }
 
     fn end_address(&mut self) {
@@ -145,7 +152,7 @@ impl List {
         let (host, comment, angle) = (self.host.take(), self.comment.take(), self.angle.take());
         self.gap = false;
         let phrase = |words: &[Vec<u8>]| Some(words.join(&b' ')).filter(|w| !w.is_empty());
-        if let Some((route, mailbox, host)) = angle {
+        if let Some(Angle { route, mailbox, host }) = angle {
             if !(mailbox.is_empty() && host.is_empty() && words.is_empty()) {
                 self.entries.push(Entry::Address { name: phrase(&words).or(comment), route, mailbox, host });
             }
