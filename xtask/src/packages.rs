@@ -29,6 +29,8 @@ pub const DEMO: &[Package] = &[
     package("/usr/sbin/exim4", "exim4-daemon-light", "the mail transport behind it"),
     package("curl", "curl", "a mail program that scripts can drive"),
     package("openssl", "openssl", "the mail server's certificate"),
+    package("python3", "python3", "the vendor's web server"),
+    package("strace", "strace", "cutting the updater's power at a chosen system call"),
     package("setpriv", "util-linux", "running each PC's programs as its own user"),
     package("strip", "binutils", "smaller programs in the packages"),
 ];
@@ -36,9 +38,7 @@ pub const DEMO: &[Package] = &[
 /// What the tests need besides.
 pub const TEST: &[Package] = &[
     package("mbsync", "isync", "a mail program that synchronises"),
-    package("python3", "python3", "python-tuf and imaplib, which check our work from outside"),
     package("/usr/share/doc/python3-venv", "python3-venv", "python-tuf in an environment of its own"),
-    package("strace", "strace", "killing the updater at a chosen system call"),
     package("gnome-keyring-daemon", "gnome-keyring", "a system keyring"),
     package("dbus-run-session", "dbus", "a session bus for it"),
 ];

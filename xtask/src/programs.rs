@@ -90,17 +90,18 @@ impl Programs {
     }
 }
 
-/// Builds the whole workspace, though a part would do: the features of a dependency depend on what is built
-/// together, and this way each is built once, for the tests too.
+/// Builds everything, or the connector of another version. It always speaks of the whole workspace, since the features of a
+/// dependency depend on what is built together: this way each is built once, for the tests too.
 fn cargo_build(profile: Profile, version: Option<&str>) -> Result<()> {
     let mut command = cargo();
-    command.args(["build", "--quiet", "--workspace", "--bins"]);
+    command.args(["build", "--quiet", "--workspace"]);
     if profile == Profile::Release {
         command.arg("--release");
     }
-    if let Some(version) = version {
-        command.env("LOCKSTEP_VERSION", version);
-    }
+    match version {
+        Some(version) => command.args(["--bin", "lockstep-connector"]).env("LOCKSTEP_VERSION", version),
+        None => command.arg("--bins"),
+    };
     must(&mut command).map(drop)
 }
 

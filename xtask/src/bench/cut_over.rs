@@ -69,14 +69,14 @@ struct Figures {
 
 fn one_run(programs: &Programs, n: usize) -> Result<Figures> {
     let stage = Stage::new()?;
-    let vendor = Vendor::new(stage.path("vendor"), programs)?;
+    let mut vendor = Vendor::new(stage.path("vendor"), programs)?;
     vendor.add_updater(UPDATER)?;
     vendor.add_connector(OLD, ">=7.2, <7.3")?;
     vendor.publish()?;
     let accounts: Vec<(String, String)> =
         (0..n).map(|i| (format!("user{i}@{DOMAIN}"), format!("secret-{i}"))).collect();
     let mail = MailRig::start(&stage.path("mail"), OLD, &accounts)?;
-    let mut site = Site::start(&stage.path("site"), programs, &vendor, mail, VersionSource::Pushed)?;
+    let mut site = Site::start(&stage.path("site"), programs, &mut vendor, mail, VersionSource::Pushed)?;
     site.must_lockstep(&["server-version", "set", OLD])?;
 
     let mut pcs = Vec::new();

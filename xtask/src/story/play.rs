@@ -86,19 +86,19 @@ impl World {
         narrator: Narrator,
     ) -> Result<Self> {
         narrator.step("1", "The vendor signs a release");
-        let vendor = Vendor::new(stage.path("vendor"), programs)?;
+        let mut vendor = Vendor::new(stage.path("vendor"), programs)?;
         vendor.add_updater(UPDATER)?;
         vendor.add_connector(OLD, ">=7.2, <7.3")?;
         vendor.publish()?;
         narrator.say(&format!(
             "Root 2 of 3, targets, snapshot and timestamp keys are made; connector {OLD} and updater {UPDATER} are \
-             packed, signed and published as static files (The Update Framework)."
+             packed, signed and published as static files on a web server (The Update Framework)."
         ));
 
         narrator.step("2", "A site at version 7.2.0");
         let accounts = PEOPLE.map(|(name, ..)| (format!("{name}@{DOMAIN}"), format!("{name}-secret")));
         let mail = MailRig::start(&stage.path("mail"), OLD, &accounts)?;
-        let site = Site::start(&stage.path("site"), programs, &vendor, mail, source)?;
+        let site = Site::start(&stage.path("site"), programs, &mut vendor, mail, source)?;
         if source == VersionSource::Pushed {
             site.must_lockstep(&["server-version", "set", OLD])?;
         }

@@ -45,7 +45,7 @@ impl Site {
     pub fn start(
         dir: &Path,
         programs: &Programs,
-        vendor: &Vendor,
+        vendor: &mut Vendor,
         mail: MailRig,
         source: VersionSource,
     ) -> Result<Self> {
@@ -59,7 +59,7 @@ impl Site {
             "--url",
             &url,
             "--vendor",
-            &text(vendor.repository()),
+            &vendor.web_address()?,
             "--vendor-root",
             &text(vendor.root()),
             "--imap",

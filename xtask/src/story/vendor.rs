@@ -5,12 +5,13 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::Result;
 
 use crate::{
-    process::must,
+    process::{Background, free_port, must, wait_until},
     programs::{Programs, spinner},
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub struct Vendor {
     dir: PathBuf,
     programs: Programs,
+    web: Option<(Background, u16)>,
 }
 
 impl Vendor {
@@ -29,7 +31,7 @@ impl Vendor {
     pub fn new(dir: PathBuf, programs: &Programs) -> Result<Self> {
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
-        let vendor = Self { dir, programs: programs.clone() };
+        let vendor = Self { dir, programs: programs.clone(), web: None };
         let passphrase = vendor.dir.join("passphrase");
         fs::write(&passphrase, "correct horse battery staple\n")?;
         fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600))?;
@@ -40,6 +42,27 @@ impl Vendor {
     /// The TUF repository: static files for any web server.
     pub fn repository(&self) -> PathBuf {
         self.dir.join("repository")
+    }
+
+    /// Puts the repository on a web server, as a vendor does, and gives its address.
+    ///
+    /// # Errors
+    /// When the web server does not come up.
+    pub fn web_address(&mut self) -> Result<String> {
+        if self.web.is_none() {
+            let port = free_port()?;
+            let mut python = Command::new("python3");
+            python
+                .args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()])
+                .arg("--directory")
+                .arg(self.repository());
+            let web = Background::start("the vendor's web server", &mut python, &self.dir.join("web.log"))?;
+            wait_until("the vendor's web server", Duration::from_secs(20), || {
+                Ok(std::net::TcpStream::connect(("127.0.0.1", port)).ok())
+            })?;
+            self.web = Some((web, port));
+        }
+        Ok(format!("http://127.0.0.1:{}", self.web.as_ref().map_or(0, |(_, port)| *port)))
     }
 
     /// What a site pins.
