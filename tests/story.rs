@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, time::Duration};
 
 use xtask::{
+    browser::Browser,
     mail_client::MailClient,
     mail_rig::DOMAIN,
     process::wait_until,
@@ -157,16 +158,35 @@ fn with_readiness_switched_off_no_name_is_kept_and_nothing_is_foretold() {
 fn the_pages_offer_both_installers_and_keep_strangers_out() {
     let stage = Stage::new().unwrap();
     let world = World::at_the_old_version(&stage, &programs(), VersionSource::Pushed, Narrator::Silent).unwrap();
+    world.new_release(Narrator::Silent).unwrap();
     let page = stage.path("page.html");
     world.site.get("/integration", &page).unwrap();
     let html = fs::read_to_string(&page).unwrap();
     for file in [format!("lockstep-updater-{UPDATER}-linux"), format!("lockstep-connector-{OLD}-linux")] {
         assert!(html.contains(&file), "{file} is offered");
     }
-    world.site.get("/console", &page).ok();
-    let html = fs::read_to_string(&page).unwrap_or_default();
-    assert!(!html.contains(DOMAIN), "the console shows no name without a login");
-    assert!(world.site.get("/v1/admin/status", &page).is_err(), "nor does the interface for scripts");
+    assert!(world.site.get("/v1/admin/status", &page).is_err(), "the interface for scripts wants a token");
+
+    let browser = Browser::start().unwrap();
+    browser.open(&format!("{}/integration", world.site.url())).unwrap();
+    assert!(browser.text().unwrap().contains("this computer"), "the visitor's system is recognised");
+    browser.open(&format!("{}/console", world.site.url())).unwrap();
+    assert!(!browser.text().unwrap().contains(DOMAIN), "the console shows no name without a login");
+    let password = fs::read_to_string(world.site.data().join("initial-admin-password")).unwrap();
+    browser.type_into("input[name=name]", "admin").unwrap();
+    browser.type_into("input[name=password]", "wrong").unwrap();
+    browser.click("button[type=submit]").unwrap();
+    assert!(!browser.text().unwrap().contains(DOMAIN), "nor with a wrong password");
+    browser.open(&format!("{}/console", world.site.url())).unwrap();
+    browser.type_into("input[name=name]", "admin").unwrap();
+    browser.type_into("input[name=password]", password.trim()).unwrap();
+    browser.click("button[type=submit]").unwrap();
+    let text = browser.text().unwrap();
+    browser.picture(&programs().path("console.png")).unwrap();
+    for user in ["alice", "bob", "carol", "dave"] {
+        assert!(text.contains(&format!("{user}@{DOMAIN}")), "{user} is not in the table:\n{text}");
+    }
+    assert!(text.to_lowercase().contains("cut off"), "{text}");
 }
 
 #[test]

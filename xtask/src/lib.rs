@@ -7,12 +7,14 @@
 //! | [`process`] | child processes that never outlive us |
 //! | [`mail_rig`] | a real mail server: Dovecot and Exim, private and without root |
 //! | [`mail_client`] | a real mail client: curl |
+//! | [`browser`] | a real browser: Chromium |
 //! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
 //! | [`bench`] | the figures |
 
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod browser;
 pub mod ci;
 pub mod demo;
 pub mod docs;

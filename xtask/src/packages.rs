@@ -37,6 +37,8 @@ pub const DEMO: &[Package] = &[
 
 /// What the tests need besides.
 pub const TEST: &[Package] = &[
+    package("chromium", "chromium", "a browser"),
+    package("chromedriver", "chromium-driver", "driving it"),
     package("mbsync", "isync", "a mail program that synchronises"),
     package("/usr/share/doc/python3-venv", "python3-venv", "python-tuf in an environment of its own"),
     package("gnome-keyring-daemon", "gnome-keyring", "a system keyring"),

@@ -60,7 +60,7 @@ pub enum Command {
     /// Administrator: announce the server's next version, and watch everybody come back
     #[command(
         after_help = "Examples:\n  lockstep cut-over --to 7.3.0\n  lockstep cut-over --to 7.3.0 --yes --wait 300\n\n\
-        Then upgrade the server program. Exit code 2: not confirmed, or not everybody was back in time."
+        Then upgrade the server program. To withdraw it, go to the version that the server has already. Exit code 2: not confirmed, or not everybody was back in time."
     )]
     CutOver(admin::CutOverArgs),
     /// Administrator: the site, its PCs and its users

@@ -11,7 +11,7 @@ mod runtime;
 mod terminal;
 mod vendor;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use admin::Outcome;
 use tracing_subscriber::EnvFilter;
@@ -23,7 +23,12 @@ const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("LOCKSTEP_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .init();
     let command = match args::parse(VERSION) {
         Ok(command) => command,
         Err(stop) => {

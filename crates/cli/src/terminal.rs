@@ -14,6 +14,9 @@ use unicode_width::UnicodeWidthStr;
 /// Characters; longer text from elsewhere is cut.
 const MAX: usize = 200;
 
+/// Characters of a PC's name in a table: one that is absurdly long must not push the other columns away.
+pub const PC_WIDTH: usize = 40;
+
 /// Makes text from another machine harmless: one line, no controls, nothing invisible, not too long.
 pub fn plain(text: &str) -> String {
     plain_within(text, MAX)
@@ -59,6 +62,11 @@ pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// A number of things, in words.
+pub fn count(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
 /// Asks a question whose answer is no unless somebody says yes. `None`: there is nobody to ask.
 pub fn confirm(question: &str) -> anyhow::Result<Option<bool>> {
     let stdin = std::io::stdin();
@@ -85,6 +93,11 @@ mod tests {
         assert_eq!(plain("\x1b[2J"), "\\u{1b}[2J");
         assert_eq!(plain("Zoë's PC (日本)"), "Zoë's PC (日本)");
         assert_eq!(plain(&"x".repeat(1_000_000)).chars().count(), MAX + 1);
+    }
+
+    #[test]
+    fn one_is_not_counted_as_many() {
+        assert_eq!([count(0, "file"), count(1, "file"), count(2, "file")], ["0 files", "1 file", "2 files"]);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How long a connection must have worked before its end counts as a first failure again.
+pub const PROVEN: Duration = Duration::from_secs(30);
+
 /// Doubles from `first` to `longest`; the wait is drawn between half of that and all of it.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -21,6 +24,14 @@ impl Backoff {
         let full = self.first.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(self.longest);
         self.failures = (self.failures + 1).min(31);
         full.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0)
+    }
+
+    /// A connection ended after `lived`. One that ends soon after it was made is one more failure: a server that lets
+    /// everybody in and then drops them must not be asked every second.
+    pub fn worked_for(&mut self, lived: Duration) {
+        if lived >= PROVEN {
+            self.reset();
+        }
     }
 
     /// It worked: the next failure waits `first` again.
@@ -49,5 +60,16 @@ mod tests {
         }
         backoff.reset();
         assert_eq!(backoff.next(1.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_connection_that_ends_soon_is_one_more_failure() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let mut waits = Vec::new();
+        for lived in [0, 1, 29, 30, 0] {
+            backoff.worked_for(Duration::from_secs(lived));
+            waits.push(backoff.next(1.0).as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 1, 2]);
     }
 }

@@ -186,11 +186,17 @@ async fn listen_once(
     backoff: &mut Backoff,
 ) -> Result<Infallible, ServerError> {
     let mut stream = server.push(token).await?;
-    backoff.reset();
+    let opened = tokio::time::Instant::now();
     // What was pushed before the stream was open is made up for by asking once more.
     wake.notify_one();
     loop {
-        let push = stream.next().await?;
+        let push = match stream.next().await {
+            Ok(push) => push,
+            Err(error) => {
+                backoff.worked_for(opened.elapsed());
+                return Err(error);
+            }
+        };
         tracing::info!(why = %push.why.escape_debug(), "the site's server says: check in again");
         wake.notify_one();
     }

@@ -21,8 +21,12 @@ use crate::{
     submission::client::{Accepted, Envelope, Submission, SubmitError},
 };
 
-/// A message that the mail server has not taken for this long (seconds; 5 days, RFC 5321 section 4.5.4.1) is given up.
+/// A message that the mail server has not taken for this long (seconds; 5 days, RFC 5321 section 4.5.4.1) is given up …
 const GIVE_UP_AFTER: i64 = 5 * 24 * 3600;
+
+/// … but only after so many tries (some eight hours of them): a message that waited here for a week, because the
+/// computer or the gate was closed, gets as many as any other.
+const GIVE_UP_TRIES: u32 = 20;
 
 /// Sends for as long as the future is polled, or until `stop` is set and the message that is being sent is finished.
 pub async fn run(
@@ -46,6 +50,8 @@ pub async fn run(
                 }
                 Err(reason) => {
                     tracing::warn!(%reason, "outgoing mail waits");
+                    // The news so far is that this try failed, which is no reason to try again at once.
+                    news.mark_unchanged();
                     backoff.next(draw())
                 }
             };
@@ -84,7 +90,14 @@ async fn flush(
             Some(open) => open,
             None => {
                 let settings = settings.borrow().clone();
-                Submission::open(&settings).await.map_err(|e| chain(&e))?
+                let (mut gate, mut end) = (permit.clone(), stop.clone());
+                // Connecting may take long; nothing has begun yet that would have to be finished.
+                tokio::select! {
+                    biased;
+                    _ = gate.wait_for(|state| !state.permits) => break,
+                    _ = end.wait_for(|stop| *stop) => break,
+                    opened = Submission::open(&settings) => opened.map_err(|e| chain(&e))?,
+                }
             }
         };
         submission = send(store, open, &message).await?;
@@ -127,7 +140,7 @@ async fn send(
         }
         Err(error) => {
             let reason = chain(&error);
-            let given_up = error.is_permanent() || clock::unix() - message.at > GIVE_UP_AFTER;
+            let given_up = error.is_permanent() || tried_long_enough(message, clock::unix());
             if given_up {
                 let all: Vec<_> = message.recipients.iter().map(|r| (r.clone(), reason.clone())).collect();
                 let notice = not_delivered(message, &all, &bytes);
@@ -162,6 +175,11 @@ async fn note(
             store.set_outbox_state(id, state, &detail, next_try, clock::unix())
         })
         .await
+}
+
+/// Whether a message that the mail server does not take now is given up.
+fn tried_long_enough(message: &Outgoing, now: i64) -> bool {
+    now - message.at > GIVE_UP_AFTER && message.attempts >= GIVE_UP_TRIES
 }
 
 /// Seconds: a quarter of a minute, doubling up to half an hour.
@@ -225,8 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_not_delivered_comes_back_whole_and_marked() {
-        let message = Outgoing {
+    fn a_message_that_waited_for_days_is_not_given_up_at_its_first_try() {
+        let message = |attempts| Outgoing { attempts, ..waiting_since_0() };
+        assert!(!tried_long_enough(&message(0), GIVE_UP_AFTER + 1));
+        assert!(!tried_long_enough(&message(GIVE_UP_TRIES - 1), GIVE_UP_AFTER + 1));
+        assert!(!tried_long_enough(&message(GIVE_UP_TRIES), GIVE_UP_AFTER));
+        assert!(tried_long_enough(&message(GIVE_UP_TRIES), GIVE_UP_AFTER + 1));
+    }
+
+    fn waiting_since_0() -> Outgoing {
+        Outgoing {
             id: OutboxId(1),
             at: 0,
             sender: "alice@example.test".into(),
@@ -239,7 +265,12 @@ mod tests {
             since: 0,
             next_try: 0,
             attempts: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_not_delivered_comes_back_whole_and_marked() {
+        let message = waiting_since_0();
         let refused = [("bob@example.test".to_owned(), "550 no such user\r\nEvil: header".to_owned())];
         let notice = String::from_utf8(not_delivered(&message, &refused, b"Subject: hi\r\n\r\nbody\r\n")).unwrap();
         assert!(notice.contains("Subject: [Lockstep] Your message was not delivered\r\n"));

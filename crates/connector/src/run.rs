@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod keeper;
+mod tidy;
 
 /// How long open connections and a message that is being sent may take after the program was asked to stop.
 const LAST_MESSAGE: Duration = Duration::from_millis(700);
@@ -127,6 +128,7 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     ask_server(&mut tasks, &options, version, updater, &store, &live, &gate, &answered);
     tasks.spawn(sync::run(store.clone(), gate.clone(), live.settings(), progress.clone()));
     tasks.spawn(read_password_again(live.clone(), progress.clone()));
+    tasks.spawn(tidy::run(store.clone(), tidy::AFTER_START));
     let keeper = keeper::Keeper {
         data: options.data.clone(),
         version: options.version.clone(),

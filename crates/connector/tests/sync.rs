@@ -207,6 +207,34 @@ async fn an_upload_that_was_made_before_a_kill_is_not_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_was_made_before_a_kill_is_not_made_again_behind_one_that_is_refused() {
+    let (rig, data) = (MailRig::start(), data());
+    let connector = Connector::online(&rig, ALICE, data.path()).await;
+    connector.wait_for_sync().await;
+    connector.kill().await;
+
+    let connector = Connector::shut(&rig, ALICE, data.path());
+    let drafts = connector.folder("Drafts").await;
+    connector
+        .call(move |store| {
+            // No file system keeps a name of this length: the mail server never takes this folder or what is in it.
+            let refused = store.create_folder(&"x".repeat(300), now())?;
+            store.append(refused, &message("refused"), &Flags::new(), 0, now())?;
+            store.append(drafts, &message("once"), &Flags::parse("\\Draft"), 0, now())?;
+            let seq = store.pending(10)?.last().unwrap().seq;
+            store.set_meta("upload-begun", Some(&seq.to_string()))
+        })
+        .await;
+    rig.append(ALICE, "Drafts", &message("once"));
+    connector.decide(false);
+    connector.wait_for_sync().await;
+    assert_eq!(rig.count(ALICE, "Drafts", "ALL"), 1);
+    assert_eq!(connector.subjects("Drafts").await, ["once"]);
+    assert_eq!(connector.subjects(&"x".repeat(300)).await, ["refused"], "nobody else has it: it stays here");
+    assert_eq!(connector.call(|store| store.pending_count()).await, 1, "and is tried again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_there_and_flagged_here_is_gone_and_moved_here_is_kept() {
     let (rig, data) = (MailRig::start(), data());
     rig.append(ALICE, "INBOX", &message("flagged"));

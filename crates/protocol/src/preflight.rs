@@ -6,7 +6,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Admission, admit,
+    Admission, Refusal, admit,
     catalog::Catalog,
     device::Device,
     directive::{Decision, directive},
@@ -78,6 +78,9 @@ pub fn readiness(
     let state = device.product(product);
     let staged = directive.decision.version().is_some_and(|v| state.staged.contains(v));
 
+    let age = now.duration_since(last_seen).as_secs();
+    let unaware = age > AWAY_SECONDS || !staged && available.is_some_and(|available| last_seen < available);
+
     let verdict = match &directive.decision {
         Decision::Hold => cut_off(directive.why, "let the product's upgrades go on, or name its server's version"),
         Decision::Required { .. } | Decision::Blocked { .. } => match once_staged(catalog, device, &directive, now) {
@@ -85,6 +88,10 @@ pub fn readiness(
                 "updater not installed".into(),
                 "reinstall the connector from the integration page on this computer, once, as an administrator",
             ),
+            // What it had verified ran out while it was away: it fetches the newer metadata when it is back.
+            Admission::Refused(Refusal::MetadataExpired { expired }) if unaware && last_seen < expired => {
+                Readiness::NotSeen { since: last_seen }
+            }
             Admission::Refused(refusal) => cut_off(refusal.to_string(), "see the device's page for what to do"),
             Admission::AwaitConsent { .. } => Readiness::WouldAsk { staged },
             Admission::Stage(_) | Admission::Activate { .. } | Admission::Nothing => Readiness::Ready { staged },
@@ -94,9 +101,7 @@ pub fn readiness(
     if verdict.is_cut_off() || matches!(verdict, Readiness::Current) {
         return verdict;
     }
-    let age = now.duration_since(last_seen).as_secs();
-    let unaware = !staged && available.is_some_and(|available| last_seen < available);
-    if age > AWAY_SECONDS || unaware {
+    if unaware {
         return Readiness::NotSeen { since: last_seen };
     }
     verdict

@@ -279,6 +279,12 @@ fn preflight_names_who_is_ready_who_is_not_and_who_is_away() {
     ready.policy = Some(UpgradePolicy::Ask);
     assert_eq!(predict(&ready, seen), Readiness::WouldAsk { staged: true });
 
+    // Its metadata ran out while it was away, which says nothing of what it does when it is back.
+    let mut away = device(Some("7.2.0"));
+    away.metadata_expires = Some(time("2026-02-20T00:00:00Z"));
+    assert_eq!(predict(&away, long_ago), Readiness::NotSeen { since: long_ago });
+    assert!(predict(&away, seen).is_cut_off(), "it is here, and cannot refresh its metadata");
+
     let mut without = device(Some("7.2.0"));
     without.updater = None;
     let Readiness::CutOff { reason, remedy } = predict(&without, before) else { panic!("cut off") };

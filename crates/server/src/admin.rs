@@ -102,16 +102,20 @@ struct CutOver {
 }
 
 /// `POST /v1/admin/cut-over`: announces the version that the server will have. PCs make ready for it, and it is complete when the
-/// source shows it.
+/// source shows it. To announce the version that the server has already withdraws a cut-over.
 ///
 /// # Errors
-/// 400, 401, 404; 409 when the server has that version already.
+/// 400, 401, 404; 409 when the server has that version already and there is no cut-over to withdraw.
 pub async fn cut_over(_: Administrator, State(app): State<App>, body: Bytes) -> Result<Json<Value>, Refusal> {
     let asked: CutOver = parse(&body)?;
     let product = managed(&app, asked.product.as_deref())?;
     let to = version(&asked.to)?;
     let server = app.site.product(&product).and_then(|p| p.server);
     if server.as_ref() == Some(&to) {
+        if app.site.withdraw(&app.store, &product, app.now()).await? {
+            app.push.announce(format!("the cut-over of {product} was withdrawn"));
+            return Ok(Json(json!({"v": 1, "product": product, "server": server, "expected": null})));
+        }
         return Err(Refusal::conflict(format!("the {product}'s server has version {to} already")));
     }
     app.site.announce(&app.store, &product, &to, app.now()).await?;

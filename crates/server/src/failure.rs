@@ -80,13 +80,16 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// An error and all its causes, in one line.
+/// An error and all its causes, in one line. A cause that its effect has told already is not told twice.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         cause = error.source();
     }
     text

@@ -8,6 +8,7 @@
 //! | a request that trickles in for hours | deadlines for the TLS handshake, the head, and the whole request: [`listen`] |
 
 pub mod bearer;
+mod error_page;
 pub mod guard;
 pub mod listen;
 mod tuf;
@@ -21,7 +22,7 @@ use axum::{
 };
 use protocol::message::MAX_BODY;
 
-use crate::{admin, app::App, clients, console, integration};
+use crate::{admin, app::App, clients, console, failure::Refusal, integration};
 
 /// Every route, with what guards it.
 pub fn router(app: App) -> Router {
@@ -55,8 +56,10 @@ pub fn router(app: App) -> Router {
         .route("/tuf/targets/{*path}", get(tuf::target));
     quick
         .merge(long)
+        .fallback(|| async { Refusal::absent("there is nothing at this address") })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), guard::origin))
+        .layer(middleware::from_fn_with_state(app.clone(), error_page::for_people))
         .layer(middleware::from_fn(guard::headers))
         .with_state(app)
 }

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use lockstep_server::{
     app::Clock,
     config::{FILE_NAME, HostPort, SiteUrl, VendorRepository},
+    failure::chain,
     platform,
     start::{self, Flags},
 };
@@ -139,7 +140,7 @@ async fn main() -> ExitCode {
     match serve(run).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lockstep-server: {error:#}");
+            eprintln!("lockstep-server: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -141,6 +141,23 @@ impl SiteState {
         Ok(())
     }
 
+    /// An announced cut-over is taken back. Says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing has changed.
+    pub async fn withdraw(&self, store: &Store, product: &ProductId, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(expected) = self.expected(product) else { return Ok(false) };
+        store.set_fact(&format!("expected:{product}"), None).await?;
+        store.tell("site", &format!("{product}: the cut-over to {expected} was withdrawn"), now).await?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.expected.remove(product);
+        let next = state.configured_next.get(product).cloned();
+        if let Some(chosen) = state.site.products.get_mut(product) {
+            chosen.next = next;
+        }
+        Ok(true)
+    }
+
     fn read(&self) -> State {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

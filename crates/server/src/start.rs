@@ -64,7 +64,7 @@ pub enum StartError {
     #[error("the vendor's repository cannot be set up")]
     Source(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database cannot be opened.
-    #[error("the database cannot be opened")]
+    #[error("lockstep.sqlite in the data directory cannot be opened; it must be this account's own, and writable")]
     Store(#[from] StoreError),
     /// The certificate cannot be used.
     #[error("TLS cannot be set up")]

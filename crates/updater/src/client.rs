@@ -33,6 +33,8 @@ use crate::{
 
 /// Bytes of an answer to a check-in.
 const MAX_ANSWER: u64 = 1 << 20;
+/// Bytes of the id that the server gives.
+const MAX_DEVICE: usize = 128;
 /// Seconds for a whole request and its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Seconds until a connection stands.
@@ -63,6 +65,9 @@ pub enum ClientError {
     /// Its answer has no end.
     #[error("the site's server gave an answer longer than {0} bytes")]
     TooLong(u64),
+    /// The id that it gives cannot be sent back in a header: kept, it would fail every request from then on.
+    #[error("the site's server gave this PC an id that cannot be used")]
+    BadDevice,
     /// This PC's identity is not usable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -204,6 +209,9 @@ impl Server {
         let response =
             self.http.post(url).timeout(PATIENCE).json(&body).send().await.map_err(|e| self.unreachable(e))?;
         let enrolled: Enrolled = self.answer(response).await?;
+        if !is_usable(&enrolled.device) {
+            return Err(ClientError::BadDevice);
+        }
         tracing::info!(device = enrolled.device, "enrolled at {}", self.base);
         Ok(Identity::create(self.path.clone(), self.disk.clone(), enrolled.device, key)?)
     }
@@ -261,6 +269,11 @@ impl Server {
     }
 }
 
+/// An id is kept for good, so one that no request could carry must never be.
+fn is_usable(device: &str) -> bool {
+    (1..=MAX_DEVICE).contains(&device.len()) && device.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn http(profile: &SiteProfile, version: &Version) -> Result<reqwest::Client, ClientError> {
     // Fails when the process has a provider already, which then is the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -310,6 +323,14 @@ mod tests {
             ("targets/a?b#c d", "https://mail.example.test:4443/tuf/targets/a%3Fb%23c%20d"),
         ] {
             assert_eq!(server.mirror(path).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn an_id_that_no_request_could_carry_is_never_kept() {
+        assert!(is_usable("d-0f3a"));
+        for bad in ["", "a b", "a\nb", "\u{fc}", &"x".repeat(129)] {
+            assert!(!is_usable(bad), "{bad:?}");
         }
     }
 

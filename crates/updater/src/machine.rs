@@ -48,6 +48,8 @@ pub enum State {
         previous: Option<Version>,
         /// Whether a running program is told to restart once the new version is found healthy.
         restart: bool,
+        /// Attempts that failed before this one.
+        failures: u32,
     },
     /// Switched; the health rule is being checked.
     Confirming {
@@ -186,6 +188,8 @@ impl State {
             }
             Self::Staging { entry, failures } => match admission {
                 Admission::Stage(wanted) if *wanted == *entry => Ok((Self::Staging { entry, failures }, vec![])),
+                // There was room enough at the start, and what is missing now is what this very staging has taken.
+                Admission::Refused(Refusal::DiskFull { .. }) => Ok((Self::Staging { entry, failures }, vec![])),
                 other => {
                     let (state, mut effects) = settle(other, ready, installed, 0);
                     effects.insert(0, Effect::StopStaging);
@@ -202,7 +206,8 @@ impl State {
                 other => Ok(settle(other, ready, installed, failures)),
             },
             Self::RolledBack { version, reason } => match admission {
-                Admission::Nothing | Admission::Refused(_) if ready.is_none() => {
+                // Anything else that stands in the way is news, and must not be hidden behind the old failure.
+                Admission::Nothing | Admission::Refused(Refusal::Blocked(_)) if ready.is_none() => {
                     Ok((Self::RolledBack { version, reason }, vec![]))
                 }
                 other => Ok(settle(other, ready, installed, 0)),
@@ -241,7 +246,7 @@ impl State {
     /// [`Misplaced`] when nothing is being activated.
     pub fn activated(self) -> Result<Step, Misplaced> {
         match self {
-            Self::Activating { version, previous, restart } => {
+            Self::Activating { version, previous, restart, .. } => {
                 let check = Effect::CheckHealth { version: version.clone() };
                 Ok((Self::Confirming { version, previous, restart }, vec![check]))
             }
@@ -255,7 +260,7 @@ impl State {
     /// [`Misplaced`] when nothing is being activated.
     pub fn activation_failed(self, reason: String, now: Timestamp) -> Result<Step, Misplaced> {
         match self {
-            Self::Activating { version, .. } => Ok(failed(version, reason, 1, now)),
+            Self::Activating { version, failures, .. } => Ok(failed(version, reason, failures + 1, now)),
             other => Err(other.misplaced(Event::ActivationFailed)),
         }
     }
@@ -413,7 +418,7 @@ fn settle(admission: Admission, ready: Option<Version>, installed: Option<Versio
         Admission::Activate { version, restart } => {
             let previous = installed;
             let effect = Effect::Activate { version: version.clone(), previous: previous.clone(), restart };
-            (State::Activating { version, previous, restart }, vec![effect])
+            (State::Activating { version, previous, restart, failures }, vec![effect])
         }
         Admission::AwaitConsent { version, may_refuse } => (State::AwaitingConsent { version, may_refuse }, vec![]),
         Admission::Refused(Refusal::FailedHere { version, reason }) => (State::RolledBack { version, reason }, vec![]),

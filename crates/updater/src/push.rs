@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::message::{KEEP_ALIVE_SECONDS, Push};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 use crate::{
     client::Server,
@@ -17,6 +20,9 @@ const SILENCE: Duration = Duration::from_millis(KEEP_ALIVE_SECONDS * 2_500);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// A stream that ends sooner counts as an attempt that failed: each new one costs a check-in, so something that closes them
+/// at once (a proxy, a server that keeps starting) must not be asked every half second by every PC.
+const STEADY: Duration = Duration::from_secs(KEEP_ALIVE_SECONDS);
 
 /// An open stream.
 #[derive(Debug)]
@@ -70,11 +76,11 @@ impl PushStream {
 
 /// Keeps a stream open for ever, and hands on what it says. Ends when nobody listens any more.
 pub async fn follow(server: Arc<Server>, events: mpsc::Sender<Event>) {
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     loop {
         match server.open_push().await {
             Ok(mut stream) => {
-                failures = 0;
+                let opened = Instant::now();
                 // What was said while there was no stream is not said again.
                 if events.send(Event::Wanted(Why::Connected)).await.is_err() {
                     return;
@@ -91,12 +97,20 @@ pub async fn follow(server: Arc<Server>, events: mpsc::Sender<Event>) {
                     }
                 };
                 tracing::debug!(error = %crate::words(&ended), "the push stream ended");
+                failures = failures_after(failures, opened.elapsed());
             }
-            Err(error) => tracing::debug!(error = %crate::words(&error), "no push stream"),
+            Err(error) => {
+                tracing::debug!(error = %crate::words(&error), "no push stream");
+                failures = failures_after(failures, Duration::ZERO);
+            }
         }
-        failures += 1;
         tokio::time::sleep(wait(failures, rand::random())).await;
     }
+}
+
+/// The failures in a row, once a stream that stood for `lasted` has ended.
+fn failures_after(failures: u32, lasted: Duration) -> u32 {
+    if lasted >= STEADY { 1 } else { failures.saturating_add(1) }
 }
 
 /// The wait before an attempt after so many failures, spread by `draw` (0 to 1) over half to one and a half times its length.
@@ -115,5 +129,16 @@ mod tests {
         assert_eq!(wait(3, 0.5), FIRST_WAIT * 4);
         assert_eq!(wait(200, 0.5), LONGEST_WAIT);
         assert!(wait(3, 0.0) < wait(3, 1.0));
+    }
+
+    #[test]
+    fn streams_that_are_closed_at_once_are_opened_more_and_more_rarely() {
+        let closed = (0..20).fold(0, |failures, _| failures_after(failures, Duration::from_millis(5)));
+        assert_eq!(wait(closed, 0.5), LONGEST_WAIT);
+        assert_eq!(
+            wait(failures_after(closed, STEADY), 0.5),
+            FIRST_WAIT,
+            "one that stood for a while is opened at once"
+        );
     }
 }

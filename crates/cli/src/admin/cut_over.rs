@@ -52,7 +52,10 @@ pub fn cut_over(args: &CutOverArgs) -> anyhow::Result<Outcome> {
     let server = args.data.server()?;
     let report = wait(preflight::fetch(&server, &args.product, &args.to))??;
     print!("{}", preflight::render(&report, Timestamp::now()));
+    // To go where the server is changes nothing for anybody: it withdraws a cut-over.
+    let withdraws = report.server.as_ref() == Some(&args.to);
     let question = match preflight::outcome(&report) {
+        _ if withdraws => None,
         Outcome::Good => None,
         Outcome::CutOff => Some((Outcome::CutOff, users(report.summary.cut_off) + " would be cut off.")),
         Outcome::Unknown => Some((Outcome::Unknown, "Nobody can say who would be cut off.".to_owned())),
@@ -77,6 +80,10 @@ pub fn cut_over(args: &CutOverArgs) -> anyhow::Result<Outcome> {
     }
     let body = json!({ "product": args.product, "to": args.to });
     wait(server.send::<Value>(Method::POST, "/v1/admin/cut-over", Some(&body)))??;
+    if withdraws {
+        println!("\nWithdrawn: the server of {} stays at {}.", args.product, args.to);
+        return Ok(Outcome::Good);
+    }
     println!("\nAnnounced: the server of {} goes to {}. Upgrade the server program now.", args.product, args.to);
     match args.wait {
         None => Ok(Outcome::Good),

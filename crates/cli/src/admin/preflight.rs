@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{DataArgs, Outcome, client::Server};
 use crate::{
     runtime::wait,
-    terminal::{plain, table},
+    terminal::{PC_WIDTH, plain, plain_within, table},
 };
 
 /// Which server version to look ahead to.
@@ -168,7 +168,7 @@ fn cells(row: &Row, now: Timestamp) -> Vec<String> {
     };
     vec![
         row.user.as_deref().map_or("–".into(), plain),
-        plain(&row.pc),
+        plain_within(&row.pc, PC_WIDTH),
         version(&row.installed),
         version(&row.updater),
         readiness,

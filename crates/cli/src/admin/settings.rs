@@ -20,7 +20,7 @@ use crate::{
 pub enum SettingName {
     /// Keep and show who is ready for an upgrade
     Readiness,
-    /// Keep figures about upgrades
+    /// Allow anonymous usage statistics to be sent to the vendor
     Statistics,
 }
 

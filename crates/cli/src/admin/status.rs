@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{DataArgs, client::Server, preflight::ago};
 use crate::{
     runtime::wait,
-    terminal::{plain, table},
+    terminal::{PC_WIDTH, plain, plain_within, table},
 };
 
 /// What to show.
@@ -124,7 +124,7 @@ fn cells(seat: &Seat, now: Timestamp) -> Vec<String> {
     };
     vec![
         seat.user.as_deref().map_or_else(dash, plain),
-        seat.pc.as_deref().map_or_else(dash, plain),
+        seat.pc.as_deref().map_or_else(dash, |pc| plain_within(pc, PC_WIDTH)),
         seat.version.as_ref().map_or_else(dash, |v| plain(&v.to_string())),
         word(seat.gate.and_then(|g| serde_json::to_value(g).ok())),
         word(seat.state.and_then(|s| serde_json::to_value(s).ok())),

@@ -125,6 +125,11 @@ impl Edit {
         Ok(())
     }
 
+    /// The ids of a role's keys in force.
+    pub fn ids(&self, role: &str) -> Vec<String> {
+        key_ids(&self.root, role)
+    }
+
     /// Whether a key, by its id, is in force for a role.
     pub fn has_key(&self, role: &str, id: &str) -> bool {
         key_ids(&self.root, role).iter().any(|known| known == id)

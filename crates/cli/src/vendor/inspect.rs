@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use protocol::Timestamp;
-use release::tuf::{DirectoryFetch, Repository, Trusted};
+use release::tuf::{DirectoryFetch, Repository, Trusted, consistent_target_path};
 use serde_json::json;
 
 use super::release_add::examine;
@@ -55,7 +55,24 @@ fn repository(args: &InspectArgs) -> anyhow::Result<()> {
     let reader = Repository::open(scratch.path(), &root)?;
     let state = wait(reader.refresh(&DirectoryFetch::new(&args.path), Timestamp::MIN))?
         .with_context(|| format!("{} does not verify", args.path.display()))?;
+    packages(&args.path, &state)?;
     show(&state, args.json);
+    Ok(())
+}
+
+/// Every release's package must be there, and be what was signed.
+fn packages(repo: &Path, state: &Trusted) -> anyhow::Result<()> {
+    let files = DirectoryFetch::new(repo);
+    for entry in &state.catalog().entries {
+        let path = files.target(&consistent_target_path(&entry.target, &entry.sha256));
+        let (_, length, sha256) = examine(&path)?;
+        ensure!(
+            length == entry.length && sha256 == entry.sha256,
+            "{} is not the package that was signed as {}; bring it back from a copy",
+            path.display(),
+            plain(&entry.target)
+        );
+    }
     Ok(())
 }
 

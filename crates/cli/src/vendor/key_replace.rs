@@ -75,6 +75,12 @@ pub fn replace(args: &ReplaceArgs) -> anyhow::Result<()> {
     if !edit.has_key(role, &new.public().id()) {
         let old = match &args.old_key_id {
             Some(id) => id.clone(),
+            None if !old_path.exists() => bail!(
+                "{} is not there; if it is lost, say which key it was with --old-key-id; {role} keys of this \
+                 repository: {}",
+                old_path.display(),
+                edit.ids(role).join(", ")
+            ),
             None => key_ring::open(directory, &args.key, &args.passphrase)?.public().id(),
         };
         edit.replace_key(role, &old, &new.public())?;

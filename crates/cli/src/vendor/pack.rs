@@ -1,6 +1,6 @@
 //! `lockstep pack`: a directory becomes a package.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +10,8 @@ use protocol::{
 };
 use release::package::{self, Description};
 use serde_json::json;
+
+use crate::terminal::count;
 
 /// What to pack.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,6 +56,7 @@ pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
     };
     let bar = ProgressBar::new(0).with_style(style());
     let parent = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    refuse_inside(&args.dir, parent)?;
     let mut beside = tempfile::Builder::new()
         .prefix(".new-")
         .tempfile_in(parent)
@@ -75,15 +78,26 @@ pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
         println!("{}", json!({ "file": args.output, "length": length, "manifest": manifest }));
     } else {
         println!(
-            "{}: {} {} for {}, {} files, {} bytes packed into {length}",
+            "{}: {} {} for {}, {}, {} bytes packed into {length}",
             args.output.display(),
             args.product,
             args.version,
             description.platform,
-            manifest.files.len(),
+            count(manifest.files.len(), "file"),
             manifest.content_size()
         );
     }
+    Ok(())
+}
+
+/// A package within the directory would be packed into the next one, and its own unfinished file into itself.
+fn refuse_inside(dir: &Path, parent: &Path) -> anyhow::Result<()> {
+    let absolute = |path: &Path| path.canonicalize().with_context(|| format!("cannot use {}", path.display()));
+    ensure!(
+        !absolute(parent)?.starts_with(absolute(dir)?),
+        "the package would lie in {}, which is being packed; write it to another directory with -o",
+        dir.display()
+    );
     Ok(())
 }
 

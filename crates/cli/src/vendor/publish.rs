@@ -25,7 +25,7 @@ use super::{
     redo::write_metadata,
     staging::{Staging, copy_verified},
 };
-use crate::runtime::wait;
+use crate::{runtime::wait, terminal::count};
 
 /// A root that expires within so many days is renewed by the next publication.
 const RENEW_ROOT_DAYS: i64 = 120;
@@ -264,10 +264,10 @@ pub fn report(repo: &Path, ring: &Path, state: &Trusted, added: &[Entry], as_jso
         println!("Published {}, for servers {}.", entry.target, entry.release.server);
     }
     println!(
-        "{} is at version {}: {} releases, good until {}.",
+        "{} is at version {}: {}, good until {}.",
         repo.display(),
         state.version(),
-        state.catalog().entries.len(),
+        count(state.catalog().entries.len(), "release"),
         state.expires().strftime("%Y-%m-%d")
     );
     println!("Sites pin {}.", root.display());

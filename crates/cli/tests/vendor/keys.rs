@@ -87,6 +87,8 @@ fn a_lost_root_key_is_replaced_by_its_id() {
     let keys = root["signed"]["keys"].as_object().unwrap();
     let id = keys.iter().find(|(_, key)| key["keyval"]["public"] == third).unwrap().0;
     fs::remove_file(bench.path("offline/root3.pem")).unwrap();
+    let why = bench.fails(&["key", "replace", "root3", "--repo", "repo", "--offline", "offline", "--online", "online"]);
+    assert!(why.contains("--old-key-id") && why.contains(id.as_str()), "{why}");
     bench.ok(&[
         "key",
         "replace",

@@ -191,6 +191,27 @@ fn inspect_shows_packages_and_repositories_and_fails_on_what_does_not_verify() {
     let json: serde_json::Value =
         serde_json::from_str(&bench.ok(&["inspect", "repo", "--root", "offline/root.json", "--json"])).unwrap();
     assert_eq!(json["releases"][0]["release"]["version"], "7.2.0");
+    let state = bench.read(&bench.client("client")).unwrap();
+    let entry = &state.catalog().entries[0];
+    let package = DirectoryFetch::new(bench.repo()).target(&consistent_target_path(&entry.target, &entry.sha256));
+    let good = fs::read(&package).unwrap();
+    fs::copy(bench.pack("7.2.1"), &package).unwrap();
+    assert!(bench.fails(&["inspect", "repo"]).contains("is not the package that was signed"));
+    fs::remove_file(&package).unwrap();
+    assert!(bench.fails(&["inspect", "repo"]).contains("cannot read"));
+    fs::write(&package, good).unwrap();
+    bench.ok(&["inspect", "repo"]);
     fs::write(bench.repo().join("metadata/1.targets.json"), "{}").unwrap();
     assert!(bench.fails(&["inspect", "repo"]).contains("does not verify"));
+}
+
+#[test]
+fn a_package_is_not_written_into_the_directory_that_is_packed() {
+    let bench = Bench::bare();
+    bench.pack("7.2.0");
+    let pack = ["pack", "build-7.2.0", "--product", "connector", "--version", "7.2.0"];
+    let into = ["--program", "bin/lockstep-connector", "-o", "build-7.2.0/bin/c.lpk"];
+    let why = bench.fails(&[&pack[..], &into].concat());
+    assert!(why.contains("write it to another directory"), "{why}");
+    assert_eq!(fs::read_dir(bench.path("build-7.2.0/bin")).unwrap().count(), 1);
 }

@@ -30,12 +30,17 @@ pub(super) async fn watch(login: &Login, inbox: &InboxNews) -> Infallible {
 async fn wait_in_inbox(login: &Login, inbox: &InboxNews, backoff: &mut Backoff) -> Result<Infallible, ImapError> {
     let mut session = Session::open(login).await?;
     session.select("INBOX").await?;
-    backoff.reset();
+    let opened = tokio::time::Instant::now();
     // What came between the last look and this moment would otherwise wait for the next full pass.
     inbox.tell();
     loop {
-        if session.wait_for_news(LONGEST).await? {
-            inbox.tell();
+        match session.wait_for_news(LONGEST).await {
+            Ok(true) => inbox.tell(),
+            Ok(false) => {}
+            Err(error) => {
+                backoff.worked_for(opened.elapsed());
+                return Err(error);
+            }
         }
     }
 }

@@ -136,16 +136,18 @@ async fn session(
 ) -> Result<std::convert::Infallible, SyncError> {
     let login = settings.login();
     let session = Session::open(&login).await?;
-    backoff.reset();
+    let opened = tokio::time::Instant::now();
     gate.change(|machine, now| machine.mail(Mail::Reached, now));
     tracing::info!(server = %login.address, "connected to the mail server");
 
     let inbox = InboxNews::default();
     let worker = Worker { session, store: store.clone(), progress, inbox: &inbox };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = worker.work() => ended,
         never = idle::watch(&login, &inbox) => match never {},
-    }
+    };
+    backoff.worked_for(opened.elapsed());
+    ended
 }
 
 /// Set by the connection that waits in INBOX, taken by the one that works.

@@ -2,6 +2,9 @@
 //!
 //! Before the upload begins, its number in the journal is noted. Found noted at the next try, the upload may have been
 //! made: then the folder is searched for a message of the very same bytes that is not known here as another one.
+//!
+//! The journal is replayed in order, so when an upload begins, all before it have been answered and their notes are
+//! dropped; notes of later ones stay, since a run that was killed may have come further than this one has yet.
 
 use bytes::Bytes;
 use mail_store::{BodyId, Flags, FolderId, MessageId};
@@ -9,7 +12,7 @@ use mail_store::{BodyId, Flags, FolderId, MessageId};
 use super::{SyncError, Worker};
 use crate::upstream::{command::Command, connection::ImapError};
 
-/// Where the number of the upload that has begun is kept in the store.
+/// Where the numbers of the uploads that have begun are kept in the store, separated by blanks.
 const BEGUN: &str = "upload-begun";
 
 /// What is uploaded, and where to.
@@ -62,7 +65,7 @@ impl Worker<'_> {
         if let Some(uid) = uid {
             return Ok(Some(vec![(message, uid)]));
         }
-        if begun.as_deref() != Some(upload.seq.to_string().as_str()) {
+        if !numbers(begun.as_deref()).any(|seq| seq == upload.seq) {
             return Ok(None);
         }
         match self.session.select_anew(upload.folder_name).await {
@@ -88,8 +91,12 @@ impl Worker<'_> {
 
     /// Notes that an upload begins.
     pub(super) async fn mark_begun(&mut self, upload: &Upload<'_>) -> Result<(), SyncError> {
-        let seq = upload.seq.to_string();
-        Ok(self.store.call(move |store| store.set_meta(BEGUN, Some(&seq))).await?)
+        let seq = upload.seq;
+        let noting = self.store.call(move |store| {
+            let begun = with_begun(store.meta(BEGUN)?.as_deref(), seq);
+            store.set_meta(BEGUN, Some(&begun))
+        });
+        Ok(noting.await?)
     }
 
     /// What is known of the message's number, from what the mail server answered.
@@ -115,5 +122,31 @@ impl Worker<'_> {
     async fn body(&self, id: &str) -> Result<Bytes, SyncError> {
         let id = id.to_owned();
         Ok(self.store.call(move |store| Ok(Bytes::from(store.body(&id.parse::<BodyId>()?)?))).await?)
+    }
+}
+
+fn numbers(begun: Option<&str>) -> impl Iterator<Item = i64> {
+    begun.unwrap_or_default().split(' ').filter_map(|number| number.parse().ok())
+}
+
+/// The notes once the upload `seq` begins.
+fn with_begun(begun: Option<&str>, seq: i64) -> String {
+    let later = numbers(begun).filter(|other| *other > seq);
+    std::iter::once(seq).chain(later).map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_that_was_interrupted_stays_noted_while_an_earlier_one_is_tried_again() {
+        let begun = with_begun(None, 7);
+        assert_eq!(begun, "7");
+        // 7 was cut off, and the next run first tries 3, which the mail server refuses each time.
+        let begun = with_begun(Some(&begun), 3);
+        assert!(numbers(Some(&begun)).any(|seq| seq == 7), "{begun}");
+        assert_eq!(with_begun(Some(&begun), 7), "7", "what has been answered is dropped");
+        assert_eq!(with_begun(Some("7"), 8), "8");
     }
 }

@@ -22,8 +22,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub async fn origin(State(app): State<App>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let origin = request.headers().get(header::ORIGIN);
-    if !safe && origin.is_some_and(|origin| !is_own(&app, origin)) {
-        return Refusal::forbidden("this request comes from another site's page").into_response();
+    if let Some(foreign) = origin.filter(|origin| !safe && !is_own(&app, origin)) {
+        // Behind a proxy, or under another name: this tells which address the configuration should have.
+        let why = format!("this request comes from another site's page: {foreign:?}, not {}", app.config.url.origin());
+        return Refusal::forbidden(why).into_response();
     }
     next.run(request).await
 }
@@ -43,7 +45,9 @@ pub async fn headers(request: Request, next: Next) -> Response {
     set(header::CONTENT_SECURITY_POLICY, POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
-    set(header::REFERRER_POLICY, "no-referrer");
+    // Not "no-referrer": under it a browser sends `Origin: null` with our own forms (Fetch standard, "append a request
+    // `Origin` header"), and they would be refused.
+    set(header::REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     set(header::CACHE_CONTROL, "no-store");

@@ -91,3 +91,21 @@ async fn a_download_is_the_verified_package_with_the_site_profile_beside_it() {
     assert_eq!(site.get("/integration/lockstep-connector-7.3.0-linux-x86_64.tar.gz").await.status(), 404);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn people_get_errors_as_pages_and_programs_get_them_as_json() {
+    let site = Site::start().await;
+    for path in ["/integration/nothing.tar.gz", "/nothing", "/v1/admin/status"] {
+        let url = format!("{}{path}", site.base);
+        let browser = site.client.get(&url).header("accept", "text/html,*/*;q=0.8").send().await.unwrap();
+        let program = site.get(path).await;
+        assert_eq!(browser.status(), program.status(), "{path}");
+        assert!(browser.headers().contains_key("content-security-policy"), "{path}");
+        let page = browser.text().await.unwrap();
+        let told: serde_json::Value = program.json().await.unwrap();
+        // The page escapes quotation marks.
+        let words = told["error"].as_str().unwrap().split('\'').next().unwrap();
+        assert!(page.contains("<!doctype html>") && page.contains(words), "{page}");
+    }
+    site.stop().await;
+}

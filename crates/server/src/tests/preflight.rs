@@ -159,3 +159,16 @@ async fn a_cut_over_completes_soon_after_the_probe_shows_it() {
     assert_eq!(product().await["expected"], Value::Null);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn a_cut_over_is_withdrawn_by_going_where_the_server_is() {
+    let (site, ..) = story().await;
+    site.admin(Method::POST, "/v1/admin/cut-over", Some(json!({"to": "73.0.0"}))).await;
+    let product = protocol::product::ProductId::connector();
+    assert!(site.app.site.expected(&product).is_some());
+    let said = site.admin(Method::POST, "/v1/admin/cut-over", Some(json!({"to": "7.2.0"}))).await;
+    assert!(said["expected"].is_null(), "{said}");
+    assert_eq!(site.app.site.expected(&product), None);
+    assert_eq!(site.app.site.product(&product).unwrap().next, None);
+    site.stop().await;
+}

@@ -120,7 +120,8 @@ pub struct Driver<S> {
     setup: Setup<S>,
     tracked: BTreeMap<ProductId, Tracked>,
     schedule: Schedule,
-    start: (Timestamp, std::time::Instant),
+    /// A time that is known to have been, and when that was on a clock that nobody sets.
+    known: Option<(Timestamp, std::time::Instant)>,
     contact_problem: Option<String>,
     metadata_problem: Option<String>,
     events: mpsc::Sender<Event>,
@@ -133,7 +134,7 @@ impl<S: Source> Driver<S> {
     pub fn new(setup: Setup<S>) -> Self {
         let (events, inbox) = mpsc::channel(64);
         Self {
-            start: (setup.record.effective_now((setup.clock)()), std::time::Instant::now()),
+            known: setup.record.trusted_time.map(|then| (then, std::time::Instant::now())),
             setup,
             tracked: BTreeMap::new(),
             schedule: Schedule::new(Instant::now()),
@@ -278,7 +279,9 @@ impl<S: Source> Driver<S> {
         match result {
             Ok(metadata) => {
                 self.metadata_problem = None;
-                self.setup.record.trusted_time = Some(self.now());
+                let now = self.now();
+                self.setup.record.trusted_time = Some(now);
+                self.known = Some((now, std::time::Instant::now()));
                 let products: Vec<_> = metadata.catalog.entries.iter().map(|e| e.release.product.clone()).collect();
                 for product in products {
                     let floor = metadata.catalog.floor(&product).cloned();
@@ -398,7 +401,10 @@ impl<S: Source> Driver<S> {
             let (version, reason) = (broken.version.clone(), broken.reason.clone());
             let before = link.and_then(|i| if i.switched { i.from.clone() } else { i.to.clone() });
             let there = |v: &Version| tracked.is_some_and(|t| t.observed.versions.contains(v)) && failure(v).is_none();
-            let to = before.or(record.previous.clone()).filter(there);
+            // A roll-back that the disk refused has closed its entry in the journal, and `previous` is the one before a
+            // version that kept its health rule. Then what is next below is the way back: better than no version at all.
+            let below = || tracked?.observed.versions.range(..&version).rfind(|v| there(v)).cloned();
+            let to = before.or(record.previous.clone()).filter(there).or_else(below);
             return Recovered::BrokenActive { version, to, reason };
         }
         match link {
@@ -483,11 +489,12 @@ impl<S: Source> Driver<S> {
         self.schedule.alarm(wait.map(|wait| Instant::now() + wait))
     }
 
-    /// The effective time. It goes on even when the system's clock was set back to before what is known to have been.
+    /// The effective time. It goes on even when the system's clock was set back to before what is known to have been. What
+    /// the system's clock said earlier is not known to have been: it may have been far ahead until it was set.
     fn now(&self) -> Timestamp {
-        let (then, at) = self.start;
-        let since = then.checked_add(at.elapsed()).unwrap_or(then);
-        self.setup.record.effective_now((self.setup.clock)()).max(since)
+        let now = self.setup.record.effective_now((self.setup.clock)());
+        let since = self.known.and_then(|(then, at)| then.checked_add(at.elapsed()).ok());
+        since.map_or(now, |since| since.max(now))
     }
 }
 

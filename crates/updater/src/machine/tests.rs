@@ -41,7 +41,7 @@ fn states() -> Vec<State> {
         State::Staging { entry: entry(v(3)), failures: 0 },
         State::Staged { version: v(3) },
         State::AwaitingConsent { version: v(3), may_refuse: true },
-        State::Activating { version: v(3), previous: Some(v(2)), restart: true },
+        State::Activating { version: v(3), previous: Some(v(2)), restart: true, failures: 0 },
         State::Confirming { version: v(3), previous: Some(v(2)), restart: true },
         State::RollingBack { version: v(3), to: Some(v(2)), reason: reason(), failures: 0 },
         State::RolledBack { version: v(3), reason: reason() },
@@ -186,4 +186,37 @@ fn a_start_after_a_kill_goes_on_where_it_was() {
     let (state, effects) = State::recovered(broken);
     assert_eq!(Phase::of(&state), Phase::RollingBack);
     assert!(matches!(&effects[..], [Effect::RollBack { .. }]));
+}
+
+#[test]
+fn a_switch_that_the_disk_refuses_is_tried_again_later_and_later() {
+    let activate = || Admission::Activate { version: v(3), restart: true };
+    let (mut state, _) = State::default().directed(activate(), Some(v(3)), Some(v(2)), now()).unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let (failed, _) = state.activation_failed("read-only".into(), now()).unwrap();
+        let at = failed.retry_at().unwrap();
+        waits.push(at.duration_since(now()).as_secs());
+        (state, _) = failed.directed(activate(), Some(v(3)), Some(v(2)), at).unwrap();
+    }
+    assert_eq!((waits[0], waits[1], waits[11]), (5, 10, 5 << 9));
+}
+
+#[test]
+fn staging_is_not_given_up_for_the_room_that_it_takes_itself() {
+    let staging = State::Staging { entry: entry(v(3)), failures: 0 };
+    let full = Admission::Refused(Refusal::DiskFull { needed: 400, free: 300 });
+    assert_eq!(staging.clone().directed(full.clone(), None, Some(v(2)), now()).unwrap(), (staging, vec![]));
+    let (state, _) = State::default().directed(full, None, Some(v(2)), now()).unwrap();
+    assert!(state.detail().unwrap().contains("disk space"), "it is not begun either");
+}
+
+#[test]
+fn an_old_failure_does_not_hide_what_stands_in_the_way_of_the_next_version() {
+    let broken = State::RolledBack { version: v(3), reason: "exit 7".into() };
+    let blocked = Admission::Refused(Refusal::Blocked("the release was rolled back on this machine".into()));
+    assert_eq!(broken.clone().directed(blocked, None, Some(v(2)), now()).unwrap().0, broken);
+    let full = Admission::Refused(Refusal::DiskFull { needed: 400, free: 300 });
+    let (state, _) = broken.directed(full, None, Some(v(2)), now()).unwrap();
+    assert!(state.detail().unwrap().contains("disk space"));
 }

@@ -114,13 +114,18 @@ impl Execution<'_> {
         }
     }
 
-    /// The rename may have happened although making it durable failed: then the old link is put back.
+    /// The rename may have happened although making it durable failed: then the old link is put back, or, where there
+    /// was none, taken away.
     fn point_back(&self, operation: &Operation) -> std::io::Result<()> {
-        let Operation::Activate { from: Some(from), scratch, .. } = operation else {
+        let Operation::Activate { from, scratch, .. } = operation else {
             return Ok(());
         };
-        let target = PathBuf::from("versions").join(from.to_string());
         let current = self.layout.current(self.product);
+        let Some(from) = from else {
+            self.disk.remove_file(&current)?;
+            return self.disk.sync_dir(&self.layout.product(self.product));
+        };
+        let target = PathBuf::from("versions").join(from.to_string());
         if self.disk.read_link(&current)?.as_deref() == Some(target.as_path()) {
             return Ok(());
         }

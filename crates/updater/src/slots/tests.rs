@@ -309,3 +309,21 @@ fn whichever_change_the_disk_refuses_the_old_version_stays_and_the_next_attempt_
     }
     assert!(tried >= 15, "only {tried} changes were refused");
 }
+
+#[test]
+fn a_first_switch_that_fails_leaves_nothing_active() {
+    let mut refused = 0;
+    for n in 1.. {
+        let f = fixture();
+        f.stage(&v(2)).unwrap();
+        let disk = Arc::new(FailingDisk { countdown: AtomicUsize::new(n) });
+        let failing = Fixture { slots: Slots::new(f.layout.clone(), disk), ..f };
+        if failing.activate(Some(2), None).is_ok() {
+            break;
+        }
+        refused += 1;
+        assert_eq!(failing.slots.observe(&connector()).unwrap().current, None, "change {n}");
+        failing.activate(Some(2), None).unwrap();
+    }
+    assert!(refused >= 5, "only {refused} changes were refused");
+}

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     fs::File,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -101,6 +104,10 @@ impl Rig {
     }
 
     async fn start(pc: Pc, world: Arc<World>) -> Self {
+        Self::start_with_clock(pc, world, Timestamp::now).await
+    }
+
+    async fn start_with_clock(pc: Pc, world: Arc<World>, clock: fn() -> Timestamp) -> Self {
         let file = RecordFile::new(pc.layout.state(), Arc::new(RealDisk));
         let record = file.read().unwrap();
         let slots = Slots::new(pc.layout.clone(), Arc::new(RealDisk));
@@ -116,7 +123,7 @@ impl Rig {
             version: Version::new(0, 1, 0),
             hostname: "pc-ready".into(),
             policy: None,
-            clock: Timestamp::now,
+            clock,
         });
         driver.recover().await.unwrap();
         let (events, published) = (driver.events(), driver.published());
@@ -261,6 +268,42 @@ async fn killed_between_the_verdict_and_the_roll_back_a_start_rolls_back() {
     let rig = rig.restart().await;
     assert_eq!(rig.pc.current(), Some(version("7.2.0")));
     assert_eq!(rig.now().products[&connector()].state, DeviceState::RolledBack);
+}
+
+#[tokio::test]
+async fn a_roll_back_that_the_journal_has_forgotten_still_finds_the_version_before() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", BROKEN)]).await;
+    rig.state(DeviceState::Staged).await;
+    rig.running.abort();
+    rig.pc.slots.activate(&connector(), Some(&version("7.3.0")), Some(&version("7.2.0")), true, 5).unwrap();
+    rig.pc.slots.settle(&connector()).unwrap();
+    let file = RecordFile::new(rig.pc.layout.state(), Arc::new(RealDisk));
+    let mut record = file.read().unwrap();
+    record.product_mut(&connector()).remember_failure(version("7.3.0"), "exit 7".into(), Timestamp::now());
+    record.product_mut(&connector()).previous = None;
+    file.write(&record).unwrap();
+    let rig = rig.restart().await;
+    assert_eq!(rig.pc.current(), Some(version("7.2.0")));
+    assert_eq!(rig.now().products[&connector()].state, DeviceState::RolledBack);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_at_the_start_and_was_put_right_is_believed_then() {
+    static LOOKS: AtomicUsize = AtomicUsize::new(0);
+    fn clock() -> Timestamp {
+        let first = LOOKS.fetch_add(1, Ordering::SeqCst) == 0;
+        if first { "2090-01-01T00:00:00Z".parse().unwrap() } else { Timestamp::now() }
+    }
+    needs_root();
+    assert!(clock() > Timestamp::now());
+    LOOKS.store(0, Ordering::SeqCst);
+    let world = Arc::new(World::default());
+    *world.expires.lock().unwrap() = "2089-01-01T00:00:00Z".parse().unwrap();
+    let rig = Rig::start_with_clock(Pc::new(), world, clock).await;
+    rig.push().await;
+    rig.push().await;
+    rig.until("the server is reached", |p| p.last_contact.is_some()).await;
+    rig.until("the time is right", |p| p.last_contact.is_some_and(|at| at <= Timestamp::now())).await;
 }
 
 #[tokio::test]
