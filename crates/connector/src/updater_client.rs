@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const CONFIRM_TRIES: u32 = 30;
 const REFUSALS: u32 = 5;
 const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait for an updater that is not there.
+const ABSENT_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the updater gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +71,13 @@ impl UpdaterClient {
     }
 
     /// Says that this program works, until the updater counts it, or says for the [`REFUSALS`]th time that it does not (it
-    /// counts only the active version's own program), or cannot be asked for half a minute. Without an updater there is
-    /// nobody to tell.
+    /// counts only the active version's own program), or fails to answer for half a minute. An updater that is not there may
+    /// still be starting, as when the computer has just been switched on, so it is looked for again, a minute apart.
     pub async fn confirm_healthy(&self) {
         let mut refusals = 0;
-        for attempt in 1..=CONFIRM_TRIES {
+        let mut attempt = 0;
+        while attempt < CONFIRM_TRIES {
+            attempt += 1;
             match self.ask(Verb::ConfirmHealthy).await {
                 Ok(Reply::Ok { detail }) => {
                     tracing::info!(%detail, "told the updater that this version works");
@@ -86,7 +90,10 @@ impl UpdaterClient {
                         return;
                     }
                 }
-                Err(UpdaterError::Missing) => return,
+                Err(UpdaterError::Missing) => {
+                    attempt = 0;
+                    tokio::time::sleep(ABSENT_PAUSE).await;
+                }
                 Err(error) => tracing::debug!(attempt, %error, "cannot tell the updater that this version works"),
             }
             tokio::time::sleep(CONFIRM_PAUSE).await;
@@ -157,11 +164,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_an_updater_there_is_nobody_to_ask() {
+    async fn an_updater_that_is_not_there_is_looked_for_again() {
         let pc = tempfile::tempdir().unwrap();
         let client = UpdaterClient::new(pc.path());
         assert!(matches!(client.status().await, Err(UpdaterError::Missing)));
-        client.confirm_healthy().await;
+        let told = tokio::time::timeout(Duration::from_secs(1), client.confirm_healthy()).await;
+        assert!(told.is_err(), "it may still be starting");
     }
 
     #[tokio::test]

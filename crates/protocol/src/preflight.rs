@@ -92,7 +92,7 @@ pub fn readiness(
             Admission::Refused(Refusal::MetadataExpired { expired }) if unaware && last_seen < expired => {
                 Readiness::NotSeen { since: last_seen }
             }
-            Admission::Refused(refusal) => cut_off(refusal.to_string(), "see the device's page for what to do"),
+            Admission::Refused(refusal) => cut_off(refusal.to_string(), remedy(&refusal)),
             Admission::AwaitConsent { .. } => Readiness::WouldAsk { staged },
             Admission::Stage(_) | Admission::Activate { .. } | Admission::Nothing => Readiness::Ready { staged },
         },
@@ -116,6 +116,20 @@ fn once_staged(catalog: &Catalog, device: &Device, directive: &crate::Directive,
     let mut later = device.clone();
     later.products.entry(directive.product.clone()).or_default().staged.push(entry.release.version);
     admit(catalog, &later, directive, now)
+}
+
+fn remedy(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Blocked(_) | Refusal::NotInCatalog { .. } => {
+            "ask the vendor for a release for this computer that works with that server"
+        }
+        Refusal::BelowFloor { .. } => "ask the vendor whether this downgrade may be permitted",
+        Refusal::Barrier { .. } => "upgrade in steps: let the server stop at the version in between",
+        Refusal::FailedHere { .. } => "find out why on this computer, or wait for the vendor's next release",
+        Refusal::UpdaterTooOld { .. } => "install the updater anew from the integration page on this computer",
+        Refusal::MetadataExpired { .. } => "see that the vendor's repository is renewed and this server can reach it",
+        Refusal::DiskFull { .. } => "free some disk space on this computer",
+    }
 }
 
 fn cut_off(reason: String, remedy: &str) -> Readiness {

@@ -291,6 +291,11 @@ fn preflight_names_who_is_ready_who_is_not_and_who_is_away() {
     assert_eq!(reason, "updater not installed");
     assert!(remedy.contains("integration page"), "{remedy}");
     assert_eq!(predict(&device(Some("7.3.0")), seen), Readiness::Current);
+
+    let mut full = device(Some("7.2.0"));
+    full.disk_free = Some(100);
+    let Readiness::CutOff { reason, remedy } = predict(&full, seen) else { panic!("cut off") };
+    assert!(reason.contains("disk space") && remedy.contains("disk space"), "{reason}: {remedy}");
 }
 
 #[test]
