@@ -19,6 +19,9 @@ enum Chore {
         /// Leave the demo's folder behind
         #[arg(long)]
         keep: bool,
+        /// Play on what has been built before
+        #[arg(long)]
+        built: bool,
     },
     /// All set-up, and every test
     Test {
@@ -52,7 +55,7 @@ enum Figure {
 
 fn main() -> Result<()> {
     match Arguments::parse().chore {
-        Chore::Demo { keep } => xtask::demo::demo(keep),
+        Chore::Demo { keep, built } => xtask::demo::demo(keep, built),
         Chore::Test { arguments } => xtask::tests::test(&arguments),
         Chore::Ci => xtask::ci::ci(),
         Chore::Advisories => xtask::ci::advisories(),

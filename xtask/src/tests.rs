@@ -9,6 +9,9 @@ use crate::{
     programs::{Profile, Programs, cargo, spinner},
 };
 
+/// The one system that the tests run on so far.
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
 /// Runs every test with nextest; further arguments go to it.
 ///
 /// # Errors
@@ -22,11 +25,12 @@ pub fn test(arguments: &[String]) -> Result<()> {
     packages::ensure_installed(packages::TEST)?;
     cargo_tool("cargo-nextest", "nextest")?;
     Programs::build(Profile::Dev)?;
-    let status = cargo()
-        .args(["nextest", "run", "--workspace", "--no-fail-fast"])
-        .args(arguments)
-        .status()
-        .context("starting cargo nextest")?;
+    let mut nextest = cargo();
+    nextest.args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(arguments);
+    if !is_root() {
+        nextest.env(format!("CARGO_TARGET_{}_RUNNER", HOST.to_uppercase().replace('-', "_")), "sudo -E --");
+    }
+    let status = nextest.status().context("starting cargo nextest")?;
     ensure!(status.success(), "a test failed");
     Ok(())
 }

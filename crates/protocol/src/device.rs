@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{
     policy::UpgradePolicy,
@@ -66,7 +66,7 @@ pub struct ProductState {
     #[serde(default)]
     pub consented: Option<Version>,
     /// Where it stands.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_or_default")]
     pub state: DeviceState,
     /// What is going on or went wrong, in words for the administrator.
     #[serde(default)]
@@ -90,7 +90,7 @@ pub struct Device {
     #[serde(default)]
     pub updater: Option<Version>,
     /// The machine's own policy, which goes before the site's.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_or_default")]
     pub policy: Option<UpgradePolicy>,
     /// Bytes free where versions are kept. `None`: unknown.
     #[serde(default)]
@@ -108,6 +108,17 @@ impl Device {
     pub fn product(&self, product: &ProductId) -> ProductState {
         self.products.get(product).cloned().unwrap_or_default()
     }
+}
+
+/// Reads a value that a later release may have more kinds of: one that is not known counts as the default, and the rest
+/// of the message as what it says.
+pub(crate) fn known_or_default<'de, D, T>(reader: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    let value = serde_json::Value::deserialize(reader)?;
+    Ok(T::deserialize(value).unwrap_or_default())
 }
 
 pub(crate) fn stable() -> String {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     catalog::{Catalog, Release},
-    device::Device,
+    device::{Device, known_or_default},
     policy::UpgradePolicy,
     product::ProductId,
     site::{Rollout, Site},
@@ -88,7 +88,7 @@ pub struct Directive {
     #[serde(flatten)]
     pub decision: Decision,
     /// The site's policy for carrying it out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_or_default")]
     pub policy: UpgradePolicy,
     /// The server version that it was decided for.
     #[serde(default)]
@@ -110,8 +110,8 @@ const GRACE_SECONDS: i64 = 24 * 3600;
 /// 3. It does not, or the product is not installed yet: the best eligible release is `required`; without
 ///    one, `blocked`.
 ///
-/// Eligible: this platform and channel, works with the server, reachable (barrier, permitted downgrade), and
-/// not rolled back here. Best: the highest version. `seed` is the site's, for the rollout.
+/// Eligible: this platform and channel, works with the server, reachable (barrier, floor, permitted downgrade, the
+/// device's updater is new enough), and not rolled back here. Best: the highest version. `seed` is the site's, for the rollout.
 pub fn directive(
     product: &ProductId,
     site: &Site,
@@ -248,10 +248,12 @@ impl Options<'_> {
 
     fn best(&self, works: &dyn Fn(&Release) -> bool) -> Option<Version> {
         let state = self.device.product(self.product);
-        let floor = self.catalog.floor(self.product);
+        let floor = self.catalog.floor(self.product).max(state.floor.as_ref());
+        let updater = self.device.updater.as_ref();
         self.all()
             .filter(|r| works(r) && r.reachable_from(state.installed.as_ref()))
             .filter(|r| state.failed.iter().all(|f| f.version != r.version))
+            .filter(|r| r.updater.as_ref().is_none_or(|needed| updater.is_none_or(|updater| updater >= needed)))
             .filter(|r| {
                 floor.is_none_or(|floor| r.version >= *floor)
                     || state.installed.as_ref().is_some_and(|i| r.permits_downgrade_from(i))

@@ -101,6 +101,18 @@ fn other_platforms_and_channels_are_never_offered() {
 }
 
 #[test]
+fn what_the_device_would_refuse_is_not_asked_for_where_something_else_is_eligible() {
+    let mut new_updater = release("7.3.1", ">=7.3, <7.4");
+    new_updater.updater = Some(version("0.2.0"));
+    let catalog = catalog([release("7.3.0", ">=7.3, <7.4"), new_updater]);
+    assert_eq!(decide(&site(Some("7.3.0")), &catalog, &device(Some("7.2.0"))), required("7.3.0"));
+    let mut never_below = device(Some("7.2.0"));
+    state(&mut never_below).floor = Some(version("7.3.1"));
+    let blocked = decide(&site(Some("7.3.0")), &catalog, &never_below);
+    assert_eq!(blocked, Decision::Blocked { reason: Blocked::Unreachable });
+}
+
+#[test]
 fn a_hold_and_an_unmanaged_product_offer_nothing() {
     let mut held = site(Some("7.3.0"));
     held.products.get_mut(&ProductId::connector()).unwrap().hold = true;

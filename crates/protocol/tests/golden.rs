@@ -73,6 +73,19 @@ fn a_decision_of_a_later_release_means_hold() {
     assert_eq!(read, Decision::Blocked { reason: Blocked::Other });
 }
 
+#[test]
+fn a_state_or_policy_of_a_later_release_does_not_cost_the_rest_of_the_message() {
+    let mut later = serde_json::to_value(reporting_device()).unwrap();
+    later["policy"] = "on-full-moon".into();
+    later["products"]["connector"]["state"] = "levitating".into();
+    let read: protocol::device::Device = serde_json::from_value(later).unwrap();
+    assert_eq!(read.policy, None);
+    let state = read.product(&ProductId::connector());
+    assert_eq!((state.state, state.installed), (DeviceState::Idle, Some(version("7.2.0"))));
+    let later = r#"{"product":"connector","decision":"current","policy":"on-full-moon","why":"it is there"}"#;
+    assert_eq!(serde_json::from_str::<Directive>(later).unwrap().policy, UpgradePolicy::default());
+}
+
 fn reporting_device() -> protocol::device::Device {
     let mut device = device(Some("7.2.0"));
     device.policy = Some(UpgradePolicy::Ask);
