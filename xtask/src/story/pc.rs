@@ -122,6 +122,9 @@ impl Pc {
     pub fn updater_command(&self) -> Command {
         let mut command = Command::new(self.root.join("opt/lockstep/updater/current/bin/lockstep-updater"));
         command.args(["run", "--root"]).arg(&self.root).env_clear().env("PATH", "/usr/bin:/bin");
+        // As in its systemd unit.
+        command.env("MALLOC_ARENA_MAX", "1");
+        command.env("MALLOC_MMAP_THRESHOLD_", "65536").env("MALLOC_TRIM_THRESHOLD_", "65536");
         command
     }
 
