@@ -9,7 +9,7 @@
 //! | [`mail_client`] | a real mail client: curl |
 //! | [`browser`] | a real browser: Chromium |
 //! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
-//! | [`bench`] | the figures |
+//! | [`mod@bench`] | the figures |
 
 #![forbid(unsafe_code)]
 
