@@ -50,6 +50,9 @@ enum Figure {
         /// Connectors at once
         #[arg(long, value_delimiter = ',', default_value = "1,20")]
         connectors: Vec<usize>,
+        /// Measure what has been built before
+        #[arg(long)]
+        built: bool,
     },
 }
 
@@ -59,6 +62,8 @@ fn main() -> Result<()> {
         Chore::Test { arguments } => xtask::tests::test(&arguments),
         Chore::Ci => xtask::ci::ci(),
         Chore::Advisories => xtask::ci::advisories(),
-        Chore::Bench { what: Figure::CutOver { runs, connectors } } => xtask::bench::cut_over::bench(runs, &connectors),
+        Chore::Bench { what: Figure::CutOver { runs, connectors, built } } => {
+            xtask::bench::cut_over::bench(runs, &connectors, built)
+        }
     }
 }

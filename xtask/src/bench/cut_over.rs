@@ -27,9 +27,9 @@ use crate::{
 ///
 /// # Errors
 /// When anything goes wrong in a run.
-pub fn bench(runs: usize, connectors: &[usize]) -> Result<()> {
+pub fn bench(runs: usize, connectors: &[usize], built: bool) -> Result<()> {
     packages::ensure_installed(packages::DEMO)?;
-    let programs = Programs::build(Profile::Release)?;
+    let programs = if built { Programs::built(Profile::Release)? } else { Programs::build(Profile::Release)? };
     println!(
         "{:>10} {:>6}  {:>8} {:>8} {:>8}  {:>14} {:>14}",
         "connectors", "runs", "min s", "median s", "max s", "updater KiB", "connector KiB"
