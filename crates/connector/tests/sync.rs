@@ -137,8 +137,8 @@ async fn a_closed_gate_lets_nothing_through_and_an_open_one_everything() {
 
     connector.decide(true);
     connector.wait_for_gate(Gate::Offline).await;
-    let ended = || async { rig.log().matches("Disconnected: Connection closed").count() >= 2 };
-    until("both connections are closed", ended).await;
+    // A login that was under way when the gate closed may still be noted.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let logins = rig.logins();
     let drafts = connector.folder("Drafts").await;
     connector.call(move |store| store.append(drafts, &message("kept"), &Flags::new(), 0, now())).await;
