@@ -139,6 +139,8 @@ async fn a_closed_gate_lets_nothing_through_and_an_open_one_everything() {
     connector.wait_for_gate(Gate::Offline).await;
     // A login that was under way when the gate closed may still be noted.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let ended = || rig.log().lines().filter(|l| l.contains(" imap(alice@") && l.contains(": Disconnected: ")).count();
+    until("every session is closed", || async { ended() == rig.logins() }).await;
     let logins = rig.logins();
     let drafts = connector.folder("Drafts").await;
     connector.call(move |store| store.append(drafts, &message("kept"), &Flags::new(), 0, now())).await;
