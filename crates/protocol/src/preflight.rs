@@ -49,6 +49,18 @@ impl Readiness {
     pub fn is_cut_off(&self) -> bool {
         matches!(self, Self::CutOff { .. })
     }
+
+    /// Where a table has it: the most urgent first.
+    pub fn urgency(&self) -> u8 {
+        match self {
+            Self::CutOff { .. } => 0,
+            Self::NotSeen { .. } => 1,
+            Self::WouldAsk { .. } => 2,
+            Self::Ready { staged: false } => 3,
+            Self::Ready { staged: true } => 4,
+            Self::Current => 5,
+        }
+    }
 }
 
 /// A device that was not seen for this long (seconds; 14 days) tells nothing about today.

@@ -190,7 +190,7 @@ impl Facts {
         for unused in self.devices.iter().filter(|d| !used.contains(d.device.id.as_str())) {
             rows.push(self.row(product, to, None, &unused.device, unused.last_seen, Some(&unused.device)));
         }
-        rows.sort_by_cached_key(|r| (urgency(&r.readiness), r.user.is_none(), r.user.clone(), r.pc.clone()));
+        rows.sort_by_cached_key(|r| (r.readiness.urgency(), r.user.is_none(), r.user.clone(), r.pc.clone()));
         rows
     }
 
@@ -286,16 +286,5 @@ fn plain(verdict: Readiness) -> Readiness {
     match verdict {
         Readiness::CutOff { reason, remedy } => Readiness::CutOff { reason: printable(&reason), remedy },
         other => other,
-    }
-}
-
-fn urgency(verdict: &Readiness) -> u8 {
-    match verdict {
-        Readiness::CutOff { .. } => 0,
-        Readiness::NotSeen { .. } => 1,
-        Readiness::WouldAsk { .. } => 2,
-        Readiness::Ready { staged: false } => 3,
-        Readiness::Ready { staged: true } => 4,
-        Readiness::Current => 5,
     }
 }

@@ -119,7 +119,7 @@ pub fn render(report: &Report, now: Timestamp) -> String {
         return text;
     }
     let mut rows: Vec<&Row> = report.rows.iter().collect();
-    rows.sort_by_cached_key(|r| (urgency(&r.readiness), r.user.clone(), r.pc.clone()));
+    rows.sort_by_cached_key(|r| (r.readiness.urgency(), r.user.clone(), r.pc.clone()));
     if rows.is_empty() {
         text += "No PC has checked in yet.\n";
     } else {
@@ -180,18 +180,6 @@ fn who(row: &Row) -> String {
     match &row.user {
         Some(user) => format!("{} on {}", plain(user), plain(&row.pc)),
         None => plain(&row.pc),
-    }
-}
-
-/// The most urgent rows come first.
-fn urgency(readiness: &Readiness) -> u8 {
-    match readiness {
-        Readiness::CutOff { .. } => 0,
-        Readiness::NotSeen { .. } => 1,
-        Readiness::WouldAsk { .. } => 2,
-        Readiness::Ready { staged: false } => 3,
-        Readiness::Ready { staged: true } => 4,
-        Readiness::Current => 5,
     }
 }
 

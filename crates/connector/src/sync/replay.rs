@@ -106,7 +106,9 @@ impl Worker<'_> {
                 }
                 Ok(Step::GivenUp("the mail server cannot remove single messages; it is marked as deleted there".into()))
             }
-            PendingOp::Append { message, folder, folder_name, flags, date, body } => {
+            PendingOp::Append { message, folder, folder_name, flags, date, body }
+            | PendingOp::Copy { message, folder, folder_name, flags, date, body, .. }
+            | PendingOp::Move { message, folder, folder_name, flags, date, body, .. } => {
                 let upload = Upload {
                     seq: change.seq,
                     message: *message,
@@ -116,31 +118,11 @@ impl Worker<'_> {
                     date: *date,
                     body,
                 };
-                Ok(Step::Done(self.upload(&upload).await?))
-            }
-            PendingOp::Copy { from, message, folder, folder_name, flags, date, body } => {
-                let upload = Upload {
-                    seq: change.seq,
-                    message: *message,
-                    folder: *folder,
-                    folder_name,
-                    flags,
-                    date: *date,
-                    body,
-                };
-                self.transfer("COPY", from, &upload).await
-            }
-            PendingOp::Move { from, message, folder, folder_name, flags, date, body } => {
-                let upload = Upload {
-                    seq: change.seq,
-                    message: *message,
-                    folder: *folder,
-                    folder_name,
-                    flags,
-                    date: *date,
-                    body,
-                };
-                self.transfer("MOVE", from, &upload).await
+                match &change.op {
+                    PendingOp::Copy { from, .. } => self.transfer("COPY", from, &upload).await,
+                    PendingOp::Move { from, .. } => self.transfer("MOVE", from, &upload).await,
+                    _ => Ok(Step::Done(self.upload(&upload).await?)),
+                }
             }
             PendingOp::CreateFolder { name, .. } => self.unless(&Command::new("CREATE").folder(name), name, true).await,
             PendingOp::DeleteFolder { name, .. } => {
