@@ -220,6 +220,10 @@ pub struct ConnectorCheckIn {
     /// What the local updater vouches for. `None`: there is no updater on this PC.
     #[serde(default)]
     pub ticket: Option<Ticket>,
+    /// What is going on or went wrong on this PC, in words for the administrator: a refused installer, a mailbox
+    /// that is being upgraded, a full disk. At most [`MAX_TEXT`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// The updater's word that a user runs on its PC: it ties the connector's user to the device.
@@ -266,4 +270,8 @@ pub struct ConnectorDirective {
     pub integration_page: String,
     /// Seconds until the next check-in, when no push comes first.
     pub next_check_in_seconds: u64,
+    /// Seconds, at least, between two prompts for the administrator's password on a PC without an updater, where the
+    /// site says so. `None`: [`UpgradePolicy::ask_again_after`](crate::policy::UpgradePolicy::ask_again_after).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_again_seconds: Option<u64>,
 }

@@ -1,5 +1,7 @@
 //! The six upgrade policies: when and how a decision is carried out.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// When and how an upgrade is carried out, strictest wish of the user last.
@@ -54,6 +56,18 @@ impl UpgradePolicy {
             Self::NecessaryAsk if necessary => Timing::AskFirst { may_refuse: false },
             Self::NecessarySilent if necessary => Timing::Now { restart: true },
             Self::NecessaryAsk | Self::NecessarySilent => Timing::NotNow,
+        }
+    }
+
+    /// How long a refused prompt for the administrator's password is not shown again, on a PC without an updater. There a
+    /// "silent" policy cannot be silent, so it asks seldom; a policy that lets the user choose the moment, not whether,
+    /// asks more often.
+    pub fn ask_again_after(self) -> Duration {
+        const HOUR: Duration = Duration::from_secs(3600);
+        match self {
+            Self::AskMustAccept => HOUR,
+            Self::Ask | Self::Silent | Self::SilentAtStart => 24 * HOUR,
+            Self::NecessaryAsk | Self::NecessarySilent => 7 * 24 * HOUR,
         }
     }
 }

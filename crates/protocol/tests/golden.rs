@@ -150,6 +150,21 @@ fn every_http_message() {
             hostname: "pc-1".into(),
             platform: linux(),
             ticket: Some(Ticket { claim: "{}".into(), signature: "AAAA".into() }),
+            detail: None,
+        },
+    );
+    golden(
+        "connector_check_in_offline",
+        &ConnectorCheckIn {
+            v: V,
+            product: ProductId::connector(),
+            version: version("7.2.0"),
+            gate: Gate::Offline,
+            outbox: 1,
+            hostname: "pc-1".into(),
+            platform: linux(),
+            ticket: None,
+            detail: Some("the administrator's password was refused".into()),
         },
     );
     golden("ticket_claim", &TicketClaim { device: "0123456789abcdef".into(), uid: 1000, issued: now() });
@@ -158,9 +173,21 @@ fn every_http_message() {
         &ConnectorDirective {
             v: V,
             directive: directive(Decision::Current),
+            mail: mail.clone(),
+            integration_page: "https://mail.example.test:4443/integration".into(),
+            next_check_in_seconds: 3600,
+            ask_again_seconds: None,
+        },
+    );
+    golden(
+        "connector_directive_asking",
+        &ConnectorDirective {
+            v: V,
+            directive: directive(Decision::Current),
             mail,
             integration_page: "https://mail.example.test:4443/integration".into(),
             next_check_in_seconds: 3600,
+            ask_again_seconds: Some(86_400),
         },
     );
     golden(

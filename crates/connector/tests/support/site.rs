@@ -163,6 +163,7 @@ impl Site {
             mail: self.mail.clone(),
             integration_page: format!("{}/integration", self.url),
             next_check_in_seconds: 300,
+            ask_again_seconds: None,
         })
     }
 }

@@ -79,6 +79,7 @@ pub async fn connector_check_in(
         mail: app.mail.clone(),
         integration_page: app.integration_page(),
         next_check_in_seconds: app.config.clients.check_in_every.seconds(),
+        ask_again_seconds: None,
     }))
 }
 
