@@ -115,7 +115,7 @@ impl CheckIn {
             hostname: self.hostname.clone(),
             platform: Platform::current(),
             ticket: updater.as_ref().and_then(|status| status.ticket.clone()),
-            detail: None,
+            detail: self.gate.subscribe().borrow().trouble.clone(),
         };
         let answer = self.server.check_in(&token, &check_in).await?;
         self.answered.send_replace(Some(clock::now()));

@@ -23,6 +23,8 @@ pub struct GateState {
     pub last_offline_at: Option<Timestamp>,
     /// What the user should know.
     pub notice: Option<String>,
+    /// What is wrong on this PC besides.
+    pub trouble: Option<String>,
 }
 
 impl GateState {
@@ -34,6 +36,7 @@ impl GateState {
             last_online_at: machine.last_online_at(),
             last_offline_at: machine.last_offline_at(),
             notice: machine.notice(),
+            trouble: machine.trouble().map(str::to_owned),
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | [`checkin`], [`server_client`], [`sse`], [`updater_client`] | asking the site's server and the local updater |
 //! | [`upstream`], [`sync`] | IMAP towards the mail server: the client, and keeping both sides the same |
 //! | [`submission`], [`outbox`] | submission towards the mail server: the client, and what waits to be sent |
-//! | [`local`] | the local IMAP and submission servers, and the thread that the store lives on |
+//! | [`local`], [`opening`] | the local IMAP and submission servers, the thread that the store lives on, and its opening |
 //! | [`run`], [`instance`], [`status`], [`self_check`] | the running program |
 //! | [`tls`], [`files`], [`clock`], [`backoff`], [`platform`] | whom to believe, private files, time, patience, systems |
 
@@ -26,6 +26,7 @@ pub mod gatekeeper;
 pub mod instance;
 pub mod live;
 pub mod local;
+pub mod opening;
 pub mod outbox;
 pub mod platform;
 pub mod profile;

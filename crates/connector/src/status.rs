@@ -53,6 +53,24 @@ pub struct Status {
     pub smtp_port: u16,
     /// Its process.
     pub pid: u32,
+    /// How far the upgrade of the mailbox's database is, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
+}
+
+/// How far an upgrade of the mailbox's database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// Which step, from 1.
+    pub step: u32,
+    /// Of how many.
+    pub steps: u32,
+    /// What it does, for people.
+    pub what: String,
+    /// Messages done in this step.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
 }
 
 /// A folder's counts.
@@ -106,6 +124,7 @@ impl Status {
             imap_port: account.imap_port,
             smtp_port: account.smtp_port,
             pid: std::process::id(),
+            migration: None,
         }
     }
 
@@ -128,6 +147,9 @@ impl Status {
         };
         lines.push(format!("lockstep-connector {} of {}: {state} since {:.0}", self.version, self.user, self.since));
         lines.extend(self.notice.clone().filter(|_| self.running));
+        if let Some(Migration { step, steps, what, done, total }) = self.migration.as_ref().filter(|_| self.running) {
+            lines.push(format!("Upgrading the mailbox, step {step} of {steps}: {what} ({done} of {total} messages)"));
+        }
         lines.extend(self.problem.iter().map(|problem| format!("Not done yet: {problem}")));
         lines.push(format!(
             "Mail program: 127.0.0.1, IMAP port {}, SMTP port {}, user {}",
@@ -188,6 +210,7 @@ mod tests {
             imap_port: 1143,
             smtp_port: 1587,
             pid: 1,
+            migration: None,
         };
         insta::assert_snapshot!("report", status.report());
         insta::assert_json_snapshot!("json", status);
