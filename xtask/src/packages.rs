@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+pub use mail_rig::process::is_root;
 
 /// A program that a step needs, and the Debian package that has it.
 #[derive(Debug, Clone, Copy)]
@@ -109,12 +110,6 @@ fn apt(arguments: &[&str]) -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
-}
-
-/// Whether we run as root.
-pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
 /// Keeps packages from starting their services while it lives, where nobody has forbidden it already.
