@@ -6,7 +6,6 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-pub use ::mail_rig::process::is_root;
 use ::mail_rig::{MailClient, Setup};
 use protocol::message::MailServer;
 
