@@ -6,6 +6,7 @@
 //! | [`programs`] | building Lockstep's programs, older releases included |
 //! | [`mail_rig`] | a real mail server, a real mail client, and child processes that never outlive us |
 //! | [`browser`] | a real browser: Chromium |
+//! | [`webmail`] | a real WebMail: Roundcube, and people who use it |
 //! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
 //! | [`mod@bench`] | the figures |
 
@@ -20,6 +21,7 @@ pub mod packages;
 pub mod programs;
 pub mod story;
 pub mod tests;
+pub mod webmail;
 
 use std::path::PathBuf;
 
