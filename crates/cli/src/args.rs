@@ -75,7 +75,7 @@ pub enum Command {
     /// Administrator: switch readiness data or statistics on or off
     #[command(after_help = "Example:\n  lockstep settings statistics off")]
     Settings(admin::SettingArgs),
-    /// Administrator: print what goes into Dovecot's configuration, so that it refuses outdated connectors alone
+    /// Administrator: print what lets Dovecot refuse outdated connectors
     #[command(after_help = "Example, on a server with [mail_gate] in server.toml:\n  \
         lockstep mail-gate > /etc/dovecot/conf.d/99-lockstep.conf && doveadm reload\n\n\
         What is printed says how to check it. It holds a secret, with which one can ask whether a version would be refused.")]

@@ -161,7 +161,11 @@ fn the_lines_for_dovecot_are_printed_as_the_server_made_them() {
     let off = Canned::new(|_| (409, json!({ "error": "there is no mail gate: set `listen`" }).to_string()));
     let output = off.run(&["mail-gate"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).is_empty() && text(&output.stderr).contains("set `listen`"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).is_empty() && text(&output.stderr).contains("set `listen`"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

@@ -20,9 +20,12 @@ pub struct Asked {
 ///
 /// # Errors
 /// 401, 500.
-pub async fn story(_: Administrator, State(app): State<App>, Query(asked): Query<Asked>) -> Result<Json<Value>, Refusal> {
+pub async fn story(
+    _: Administrator,
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Value>, Refusal> {
     let events = app.store.story(&asked.of).await?;
-    let events: Vec<Value> =
-        events.into_iter().map(|e| json!({"at": e.at, "text": printable(&e.text)})).collect();
+    let events: Vec<Value> = events.into_iter().map(|e| json!({"at": e.at, "text": printable(&e.text)})).collect();
     Ok(Json(json!({"v": 1, "of": printable(&asked.of), "story": events})))
 }

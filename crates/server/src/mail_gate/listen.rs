@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Query, Request, State},
+    extract::{DefaultBodyLimit, RawQuery, Request, State},
     http::{HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -17,7 +17,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use serde::Deserialize;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
 
 use super::answer::answer;
@@ -83,13 +82,7 @@ async fn deadline(request: Request, next: Next) -> Response {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Command {
-    command: String,
-}
-
-async fn ask(State(app): State<App>, Query(asked): Query<Command>, headers: HeaderMap, body: Bytes) -> Response {
+async fn ask(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
     let known = bearer::token(&headers).is_some_and(|token| same(token.trim(), &app.mail_gate.secret));
     if app.mail_gate.notes.stranger(!known) {
         let why = "somebody asks it with a wrong secret; if that is the mail server, put what `lockstep mail-gate` prints \
@@ -99,5 +92,7 @@ async fn ask(State(app): State<App>, Query(asked): Query<Command>, headers: Head
     if !known {
         return Refusal::unknown("this needs the secret that `lockstep mail-gate` prints").into_response();
     }
-    Json(answer(&app, &asked.command, &body)).into_response()
+    let query = query.unwrap_or_default();
+    let command = query.split('&').find_map(|pair| pair.strip_prefix("command=")).unwrap_or_default();
+    Json(answer(&app, command, &body)).into_response()
 }

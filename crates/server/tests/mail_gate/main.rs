@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-mod dovecot;
+mod client;
 mod hostile;
 mod logins;
 mod sessions;

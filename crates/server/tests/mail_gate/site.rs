@@ -1,8 +1,9 @@
-//! The server program, run as an administrator runs it, with connector 7.2.0 and 7.3.0 mirrored.
+//! The server program, run as an administrator runs it, with connector 7.2.0, 7.2.5 (which works with 7.3 too) and 7.3.0 mirrored.
 
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,13 +12,15 @@ use std::{
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
+use mail_rig::{MailRig, Setup, process::free_ports};
+
 use crate::{
-    dovecot::{Dovecot, PASSWORD, free_port},
+    client::{ALICE, BOB, PASSWORD, Refused, Session, login},
     vendor::Vendor,
 };
 
 pub struct Site {
-    pub dovecot: Dovecot,
+    mail: MailRig,
     pub gate: u16,
     pub secret: String,
     dir: tempfile::TempDir,
@@ -45,55 +48,64 @@ impl Site {
         let vendor = Vendor::new(&dir.path().join("vendor"));
         vendor.publish(
             1,
-            &[("connector", "7.2.0", ">=7.2, <7.3"), ("connector", "7.3.0", ">=7.3, <7.4"), ("updater", "0.1.0", "*")],
+            &[
+                ("connector", "7.2.0", ">=7.2, <7.3"),
+                ("connector", "7.2.5", ">=7.2, <7.4"),
+                ("connector", "7.3.0", ">=7.3, <7.4"),
+                ("updater", "0.1.0", "*"),
+            ],
         );
-        let dovecot = Dovecot::prepare();
-        let (gate, port, data) = (free_port(), free_port(), dir.path().join("data"));
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let accounts = [ALICE, BOB].map(|user| (user.to_owned(), PASSWORD.to_owned()));
+        let setup = Setup { version: "7.2.0".into(), accounts: accounts.to_vec(), ..Setup::default() };
+        let mail = MailRig::with(&dir.path().join("mail"), setup).unwrap();
+        let [gate, port] = free_ports().unwrap();
+        let data = dir.path().join("data");
         let base = format!("https://localhost:{port}");
         let flags = [
             format!("--listen=127.0.0.1:{port}"),
             format!("--url={base}"),
             format!("--vendor={}", vendor.repository().display()),
             format!("--vendor-root={}", vendor.root().display()),
-            format!("--imap=127.0.0.1:{}", dovecot.imaps),
+            format!("--imap=127.0.0.1:{}", mail.imaps),
             "--submission=localhost:587".into(),
-            format!("--mail-ca={}", dovecot.certificate().display()),
+            format!("--mail-ca={}", mail.certificate().display()),
             "--webmail=https://webmail.example.test".into(),
             format!("--mail-gate=127.0.0.1:{gate}"),
         ];
         let mut child = spawn(&data, &flags);
         let mut this = if end_sessions.is_empty() {
             ready(&mut child);
-            Self::at(dovecot, gate, dir, base, child)
+            Self::at(mail, gate, dir, base, child)
         } else {
             // The first start writes the configuration, the administrator adds to it.
             ready(&mut child);
             stop(&mut child);
             let file = data.join("server.toml");
-            let end_sessions = end_sessions.replace("KICK", &dovecot.kick());
+            let end_sessions = end_sessions.replace("KICK", &kick(&mail));
             let text = fs::read_to_string(&file).unwrap();
             let commented = text.lines().find(|line| line.starts_with("# end_sessions")).unwrap().to_owned();
             fs::write(&file, text.replace(&commented, &format!("end_sessions = {end_sessions}"))).unwrap();
             let mut child = spawn(&data, &[]);
             ready(&mut child);
-            Self::at(dovecot, gate, dir, base, child)
+            Self::at(mail, gate, dir, base, child)
         };
         this.admin(Method::POST, "/v1/admin/refresh", None).await;
         this.server_runs("7.2.0").await;
         let told = this.admin(Method::GET, "/v1/admin/mail-gate", None).await;
         let lines = told["dovecot"].as_str().unwrap();
         this.secret = lines.split("Bearer ").nth(1).unwrap().lines().next().unwrap().to_owned();
-        this.dovecot.start(lines);
+        this.mail.reconfigure(|setup| setup.dovecot = lines.to_owned()).unwrap();
         this
     }
 
-    fn at(dovecot: Dovecot, gate: u16, dir: tempfile::TempDir, base: String, child: Child) -> Self {
+    fn at(mail: MailRig, gate: u16, dir: tempfile::TempDir, base: String, child: Child) -> Self {
         let file = fs::read(dir.path().join("data/admin.json")).unwrap();
         let admin: Value = serde_json::from_slice(&file).unwrap();
         let pin = reqwest::Certificate::from_pem(admin["certificate"].as_str().unwrap().as_bytes()).unwrap();
         let client = Client::builder().tls_certs_only([pin]).build().unwrap();
         let token = admin["token"].as_str().unwrap().to_owned();
-        Self { dovecot, gate, secret: String::new(), dir, base, client, token, child }
+        Self { mail, gate, secret: String::new(), dir, base, client, token, child }
     }
 
     /// The administrator's program asks; it must succeed.
@@ -106,6 +118,11 @@ impl Site {
         let (status, text) = (response.status(), response.text().await.unwrap());
         assert_eq!(status, StatusCode::OK, "{path}: {text}\n{}", self.log());
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// A mail program connects, says who it is, and logs in.
+    pub async fn login(&self, user: &str, password: &str, id: Option<&str>) -> Result<Session, Refused> {
+        login(&self.mail, user, password, id).await
     }
 
     pub async fn server_runs(&self, version: &str) {
@@ -168,6 +185,13 @@ impl Drop for Site {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `doveadm kick` for this very Dovecot, as `end_sessions` has it.
+fn kick(mail: &MailRig) -> String {
+    let mut argv = mail.doveadm_command();
+    argv.extend(["kick", "{user}", "{address}"].map(ToOwned::to_owned));
+    serde_json::to_string(&argv).unwrap()
 }
 
 fn log_of(data: &std::path::Path) -> PathBuf {
