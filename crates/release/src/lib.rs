@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`package`] | the `.lpk` format: pack, read, unpack |
 //! | [`tuf`] | what the vendor signed, verified from the root pinned at installation |
+//! | [`carried_root`] | the vendor's root that a program carries at its own end |
 //! | [`safe_path`] | which relative paths may ever become files |
 //! | [`durable`] | replacing a file so that a power cut leaves the old one or the new one |
 //!
@@ -11,6 +12,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod carried_root;
 mod crypto;
 pub mod durable;
 pub mod package;
