@@ -75,7 +75,6 @@ struct Tree<'a> {
     trailer: &'a [u8],
 }
 
-
 /// Every file below a directory, relative to where it began.
 fn list(dir: &Path, prefix: &str, found: &mut Vec<String>) -> Result<(), Error> {
     for entry in fs::read_dir(dir).map_err(file_error(dir))? {
