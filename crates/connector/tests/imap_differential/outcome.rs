@@ -121,7 +121,7 @@ fn code_of(line: &str) -> Option<String> {
     let words: Vec<&str> = inside.split(' ').collect();
     Some(match words[0].to_ascii_uppercase().as_str() {
         "PERMANENTFLAGS" => {
-            let list = value::parse(inside[words[0].len()..].as_bytes());
+            let list = value::parse(&inside.as_bytes()[words[0].len()..]);
             format!("PERMANENTFLAGS {:?}", list.first().map(value::flags))
         }
         // Without the UIDVALIDITY.
