@@ -98,6 +98,8 @@ impl Keeper {
             last_online_at: gate.last_online_at,
             last_offline_at: gate.last_offline_at,
             notice: gate.notice,
+            updater: self.answered.borrow().is_some().then_some(gate.updater),
+            installer: gate.installer,
             problem: self.progress.problem.borrow().clone(),
             outbox,
             failed,
@@ -108,6 +110,7 @@ impl Keeper {
             imap_port: account.imap_port,
             smtp_port: account.smtp_port,
             pid: std::process::id(),
+            migration: None,
         };
         status.save(&self.data).map_err(|e| e.to_string())
     }
