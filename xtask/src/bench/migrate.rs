@@ -199,9 +199,8 @@ fn message(uid: u32) -> Vec<u8> {
         hop.repeat(5)
     );
     let line = format!("{uid:>10} the quick brown fox jumps over the lazy dog, again and again.\r\n");
-    let mut message = header.into_bytes();
-    message.extend(line.as_bytes().iter().copied().cycle().take(size as usize));
-    message
+    let text = line.repeat(size as usize / line.len() + 1);
+    (header + &text).into_bytes()
 }
 
 fn read_back(store: &Store, messages: u32) -> Result<()> {
