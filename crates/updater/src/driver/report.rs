@@ -70,7 +70,7 @@ pub fn device<'a>(
             failed: record.failed.clone(),
             consented: record.consented.clone(),
             state: state.device_state(),
-            detail: state.detail().or_else(|| pc.problem.map(str::to_owned)),
+            detail: detail(state, pc.problem),
         };
         reported.insert(product.clone(), product_state);
     }
@@ -85,6 +85,12 @@ pub fn device<'a>(
         metadata_expires: pc.metadata_expires,
         products: reported,
     }
+}
+
+/// What a product's own state says, and what stands in the way of anything new.
+fn detail(state: &State, problem: Option<&str>) -> Option<String> {
+    let words: Vec<String> = state.detail().into_iter().chain(problem.map(str::to_owned)).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// The updater is a product like any other, except that this version cannot replace itself yet, and says so.
