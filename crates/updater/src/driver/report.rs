@@ -118,7 +118,9 @@ pub fn published(
     let mut restart = BTreeMap::new();
     for (product, state) in &device.products {
         let said = directives.get(product).map(|d| explain(d, device.policy));
-        let words: Vec<_> = said.into_iter().chain(state.detail.clone()).collect();
+        // A refusal by the server says nothing new after the server's own words.
+        let detail = state.detail.clone().filter(|d| said.as_ref().is_none_or(|said| !said.contains(d.as_str())));
+        let words: Vec<_> = said.into_iter().chain(detail).collect();
         if !words.is_empty() {
             why.insert(product.clone(), words.join("; "));
         }

@@ -263,31 +263,33 @@ fn a_version_that_does_not_work_here_is_not_switched_to() {
 
 /// Another user who owns the folder's payload, and exchanges everything in it as fast as possible until told to stop.
 const SWAPPER: &str = r#"
-import os, sys
+import os, random, sys
 payload, stop = sys.argv[1], sys.argv[2]
-good, evil = payload + "/good", payload + "/evil"
-names = [l.strip() for l in open(payload + "/names")]
-n = 0
+names = [line.strip() for line in open(payload + "/names")]
+spare, away = payload + "/spare", payload + "/away"
+
+def put(name, kind):
+    if kind == "link":
+        os.symlink("/etc/passwd", spare)
+    else:
+        os.link(payload + "/" + kind + "/" + name.replace("/", "|"), spare)
+    os.rename(spare, payload + "/" + name)
+    if os.path.lexists(spare):
+        os.unlink(spare)  # It was the same file already.
+
+swaps = 0
 while not os.path.exists(stop):
-    for name in names:
-        source = [good, evil, evil, good][n % 4] + "/" + name.replace("/", "|")
-        spare = payload + "/spare"
-        try:
-            if n % 5 == 4:
-                os.symlink("/etc/passwd", spare)
-            else:
-                os.link(source, spare)
-            os.rename(spare, payload + "/" + name)
-        except FileNotFoundError:
-            pass
-        n += 1
-    if n % 3 == 0:
-        try:
-            os.rename(payload + "/targets", payload + "/away")
-            os.rename(payload + "/away", payload + "/targets")
-        except OSError:
-            pass
-print(n)
+    name = random.choice(names)
+    for kind in random.choice([["evil"], ["link"], ["evil", "good", "evil"], ["link", "evil"]]) + ["good"]:
+        put(name, kind)
+        swaps += 1
+    if random.random() < 0.1:
+        part = payload + random.choice(["/targets", "/metadata"])
+        os.rename(part, away)
+        os.symlink("/etc", part)
+        os.unlink(part)
+        os.rename(away, part)
+print(swaps)
 "#;
 
 #[test]
@@ -330,7 +332,7 @@ fn whoever_rewrites_the_folder_meanwhile_only_what_the_vendor_signed_is_installe
         .spawn()
         .unwrap();
     let (mut installed, mut refused) = (0, 0);
-    for n in 0..150 {
+    for n in 0..60 {
         let root = d.dir.path().join(format!("pc-{n}"));
         let output = install(&d.folder(), &root);
         if output.status.success() {
@@ -347,7 +349,9 @@ fn whoever_rewrites_the_folder_meanwhile_only_what_the_vendor_signed_is_installe
     assert!(swaps.status.success());
     let swaps: u64 = String::from_utf8(swaps.stdout).unwrap().trim().parse().unwrap();
     println!("{installed} installed, {refused} refused, {swaps} swaps");
-    assert!(swaps > 1000 && refused > 0, "{installed} installed, {refused} refused, {swaps} swaps");
+    assert!(swaps > 1000, "only {swaps} swaps");
+    assert!(succeeded(&install(&d.folder(), &d.root())), "left alone, the folder is whole");
+    assert_eq!(relative(&d.root()), whole);
 }
 
 /// What counts on a PC, by path below its root.
@@ -415,7 +419,7 @@ fn killed_at_any_change_of_the_disk_the_machine_is_as_it_was_or_done_and_a_secon
         }
     }
     println!("{points} points");
-    assert!(points >= 60, "only {points} points were reached");
+    assert!(points >= 40, "only {points} points were reached");
 }
 
 fn links(root: &Path) -> std::collections::BTreeMap<String, Option<PathBuf>> {

@@ -154,7 +154,7 @@ fn a_release_for_another_product_platform_or_channel_is_not_installed_under_the_
 fn the_server_goes_back_and_the_device_follows_where_the_vendor_signed_that() {
     let case = case();
     case.site.honest(&case.vendor, "7.2.0");
-    case.refuses(&["blocked: the vendor has not permitted going back from 7.3.0"]);
+    case.refuses(&["the vendor has not permitted going back from 7.3.0"]);
 
     let mut releases = case.vendor.releases.clone();
     releases[1] = releases[1].clone().with("downgrade_from", ">=7.3, <7.4");
