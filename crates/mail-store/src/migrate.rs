@@ -1,16 +1,17 @@
 //! From the schema that a file has to the one that this program runs on.
 //!
 //! ```text
-//!  nothing ──► 1 ──► 2 ──► 3 ──► search filled ··· health confirmed ··· what schema 1 needs is dropped
-//!              each step: one transaction          batch by batch        Store::contract
+//!  nothing ──► 1 ──► 2 ──► 3 ··· search filled ··· health confirmed ··· what schema 1 needs is dropped
+//!              each step: one      Store::fill_search,                   Store::contract
+//!              transaction         piece by piece, in use
 //! ```
 //!
-//! Killed or out of disk in the middle of a step, SQLite takes the whole step back; the next start begins it anew. The
-//! filling keeps its place in the store itself. Without room for a step the store stays on the schema it has, which this
+//! Killed or out of disk in the middle of a step, SQLite takes the whole step back; the next start begins it anew. Without
+//! room for a step the store stays on the schema it has, which this
 //! program can run on as well as the older one: mail goes on, and the next start tries again.
 
 use crate::schema::Schema;
-use crate::{Error, Result, platform, search};
+use crate::{Error, Result, platform};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,8 +24,6 @@ const READABLE_FROM: &str = "readable-from";
 
 /// Bytes that a step writes for each message, at most in practice: rows, indexes, and the same again in the log.
 const STEP_BYTES: u64 = 700;
-/// Bytes that a message's row of `search` takes.
-const SEARCH_BYTES: u64 = 600;
 /// Bytes that any step needs, however small the store is.
 const SLACK: u64 = 1024 * 1024;
 
@@ -42,7 +41,7 @@ pub struct Progress {
     pub what: &'static str,
     /// Messages done in this step …
     pub done: u64,
-    /// … of how many.
+    /// … of how many. Steps that do not look at messages stay at 0.
     pub total: u64,
 }
 
@@ -139,7 +138,7 @@ pub(crate) fn bring_up_to_date(
     listen: Listener,
 ) -> Result<Migrated> {
     let start = Facts::read(conn, path)?;
-    let steps = limit.number().saturating_sub(start.found) + u32::from(limit == Schema::Three);
+    let steps = limit.number().saturating_sub(start.found);
     let migrating = start.found > 0 && start.found < limit.number();
     if migrating {
         conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -162,13 +161,6 @@ pub(crate) fn bring_up_to_date(
             Err((_, error)) => return Err(error),
         }
     };
-    if schema == Schema::Three {
-        let listen = &mut |done, total| listen(&Progress { step: steps, steps, what: SEARCH, done, total });
-        match fill_search(conn, path, listen) {
-            Err(error) if error.is_disk_full() => postponed = Some(error),
-            other => other?,
-        }
-    }
     if migrating {
         // The log's bytes go back to the disk at once. Where that fails, the log stays and is as good.
         let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
@@ -178,8 +170,6 @@ pub(crate) fn bring_up_to_date(
     }
     Ok(Migrated { schema, postponed })
 }
-
-const SEARCH: &str = "making messages searchable";
 
 fn what(to: Schema) -> &'static str {
     match to {
@@ -235,9 +225,8 @@ fn count(conn: &Connection, schema: Schema) -> rusqlite::Result<u64> {
 
 fn needed(to: Schema, messages: u64) -> u64 {
     let each = match to {
-        Schema::One => 0,
         Schema::Two => STEP_BYTES,
-        Schema::Three => SEARCH_BYTES,
+        Schema::One | Schema::Three => 0,
     };
     SLACK + messages * each
 }
@@ -255,19 +244,6 @@ fn full(error: Error, path: &Path, needed: u64) -> Error {
         return error;
     }
     Error::NoRoom { path: PathBuf::from(path), needed, free: platform::free_space(path) }
-}
-
-fn fill_search(conn: &mut Connection, path: &Path, listen: &mut dyn FnMut(u64, u64)) -> Result<()> {
-    let mut filling = search::Filling::start(conn)?;
-    let needed = needed(Schema::Three, filling.total());
-    if filling.total() > 0 {
-        enough(path, needed)?;
-        listen(0, filling.total());
-    }
-    while filling.batch(conn).map_err(|e| full(e, path, needed))? {
-        listen(filling.done(), filling.total());
-    }
-    Ok(())
 }
 
 /// Drops what only programs before the version before `limit` need, and says so in the store.

@@ -41,7 +41,7 @@ pub fn bench(sizes: &[u64], within: Option<&Path>) -> Result<()> {
     enough_room(dir.path(), largest + largest / 5 + 200_000_000)?;
     println!(
         "{:>9} {:>9}  {:>8} {:>8} {:>8} {:>8}  {:>12} {:>7} {:>12} {:>7}",
-        "MB", "messages", "1→2 s", "2→3 s", "search s", "all s", "more bytes", "%", "peak bytes", "%"
+        "MB", "messages", "1→2 s", "2→3 s", "start s", "search s", "more bytes", "%", "peak bytes", "%"
     );
     let mut missed = false;
     for &size in sizes {
@@ -50,7 +50,7 @@ pub fn bench(sizes: &[u64], within: Option<&Path>) -> Result<()> {
         missed |= figures.total.as_secs_f64() > 10.0 || figures.percent(figures.peak) > 5.0;
     }
     println!(
-        "seconds from a cold cache; bytes: database and log together, after and at most, over what they were before; \
+        "seconds from a cold cache: the first start of 7.3, and then, in use, until older messages are searched quickly; bytes: database and log together, after and at most, over what they were before; \
          aim at 5 GB: 10 s, 5 %{}",
         if missed { " (missed above)" } else { "" }
     );
@@ -75,9 +75,11 @@ pub fn parse_size(text: &str) -> Result<u64> {
 struct Figures {
     before: u64,
     messages: u64,
-    /// When each of the three steps began, and the end.
+    /// When each of the two steps began.
     marks: Vec<Duration>,
     total: Duration,
+    /// What is done while the mailbox is in use.
+    search: Duration,
     after: u64,
     peak: u64,
 }
@@ -92,8 +94,8 @@ impl Figures {
             self.messages,
             step(0),
             step(1),
-            step(2),
             self.total.as_secs_f64(),
+            self.search.as_secs_f64(),
             self.after.saturating_sub(self.before),
             self.percent(self.after),
             self.peak.saturating_sub(self.before),
@@ -133,8 +135,11 @@ fn one_run(dir: &Path, size: u64) -> Result<Figures> {
         opened
     });
     let total = start.elapsed();
-    let store = opened.context("migrating")?;
+    let mut store = opened.context("migrating")?;
     ensure!(store.schema() == Schema::Three, "it was not migrated: {:?}", store.postponed());
+    let searching = Instant::now();
+    while store.fill_search(200)? {}
+    let search = searching.elapsed();
     let after = on_disk(&path);
 
     bar.set_message("reading back");
@@ -143,7 +148,7 @@ fn one_run(dir: &Path, size: u64) -> Result<Figures> {
     fs::remove_file(&path)?;
     bar.finish_and_clear();
     let peak = peak.into_inner().max(after);
-    Ok(Figures { before, messages: messages.into(), marks, total, after, peak })
+    Ok(Figures { before, messages: messages.into(), marks, total, search, after, peak })
 }
 
 /// Gives how many messages it took. The tables are made by the store itself; the rows are put in without its syncing, which
