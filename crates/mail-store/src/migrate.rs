@@ -10,9 +10,9 @@
 //! room for a step the store stays on the schema it has, which this
 //! program can run on as well as the older one: mail goes on, and the next start tries again.
 
-use crate::schema::Schema;
+use crate::schema::{Batch, Schema};
 use crate::{Error, Result, platform};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -154,11 +154,11 @@ pub(crate) fn bring_up_to_date(
         match step(conn, path, limit, &mut tell) {
             Ok(Some(schema)) => break schema,
             Ok(None) => {}
-            Err((Some(schema), error)) if error.is_disk_full() => {
+            Err(Stuck { left: Some(schema), error }) if error.is_disk_full() => {
                 postponed = Some(error);
                 break schema;
             }
-            Err((_, error)) => return Err(error),
+            Err(Stuck { error, .. }) => return Err(error),
         }
     };
     if migrating {
@@ -179,43 +179,52 @@ fn what(to: Schema) -> &'static str {
     }
 }
 
-/// Makes one step, or says on which schema the program runs because there is none to make. An error comes with the schema
-/// that the store still has, if a program can run on it.
-#[allow(clippy::type_complexity, reason = "an error and what is left")]
+/// A step that failed.
+struct Stuck {
+    /// The schema that the store still has, if it is one to run on.
+    left: Option<Schema>,
+    error: Error,
+}
+
+impl<E: Into<Error>> From<E> for Stuck {
+    fn from(error: E) -> Stuck {
+        Stuck { left: None, error: error.into() }
+    }
+}
+
+/// Makes one step, or says on which schema the program runs because there is none to make.
 fn step(
     conn: &mut Connection,
     path: &Path,
     limit: Schema,
     tell: &mut dyn FnMut(Schema, u64, u64),
-) -> Result<Option<Schema>, (Option<Schema>, Error)> {
-    let database = |e: rusqlite::Error| (None, Error::from(e));
+) -> Result<Option<Schema>, Stuck> {
     // Read again under the lock in every round: another process may have migrated meanwhile.
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database)?;
-    let facts = Facts::read(&tx, path).map_err(|e| (None, e))?;
-    let now = facts.runs_on(limit).map_err(|e| (None, e))?;
-    let to = match now {
-        None => Schema::One,
-        Some(now) if now == limit => return Ok(Some(now)),
-        Some(now) => now.next().unwrap_or(limit),
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let facts = Facts::read(&tx, path)?;
+    let Some(now) = facts.runs_on(limit)? else {
+        make(tx, Schema::One, Schema::One, &mut |_, _| {})?;
+        return Ok(None);
     };
-    let messages = now.map_or(Ok(0), |now| count(&tx, now)).map_err(database)?;
+    let Some(to) = now.next().filter(|_| now < limit) else { return Ok(Some(now)) };
+    let messages = count(&tx, now)?;
     let needed = needed(to, messages);
-    if now.is_some() {
-        enough(path, needed).map_err(|e| (now, e))?;
-        tell(to, 0, messages);
-    }
-    let made = (|| {
-        to.expand(&tx, &mut |done, total| tell(to, done, total))?;
-        let readable_from = if now.is_none() { Schema::One.number() } else { facts.readable_from };
-        tx.execute(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
-            (READABLE_FROM, readable_from.to_string()),
-        )?;
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", to.number())?;
-        tx.commit()
-    })();
-    made.map(|()| None).map_err(|e| (now, full(e.into(), path, needed)))
+    let stuck = |error| Stuck { left: Some(now), error };
+    enough(path, needed).map_err(stuck)?;
+    tell(to, 0, messages);
+    let readable_from = Schema::of_number(facts.readable_from).unwrap_or(now);
+    make(tx, to, readable_from, &mut |done, total| tell(to, done, total))
+        .map_err(|error| stuck(full(error.into(), path, needed)))?;
+    Ok(None)
+}
+
+fn make(tx: Transaction, to: Schema, readable_from: Schema, batch: Batch) -> rusqlite::Result<()> {
+    to.expand(&tx, batch)?;
+    let keep = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+    tx.execute(keep, (READABLE_FROM, readable_from.to_string()))?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", to.number())?;
+    tx.commit()
 }
 
 fn count(conn: &Connection, schema: Schema) -> rusqlite::Result<u64> {
