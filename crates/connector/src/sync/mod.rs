@@ -12,15 +12,17 @@
 //! * The same draft edited on both sides: both versions are kept, as messages of their own.
 //! * A folder that was deleted there and has changes here is made again there.
 
+mod aside;
 mod folder;
 mod idle;
 mod replay;
+mod trouble;
 mod upload;
 
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +31,7 @@ use std::{
 use jiff::Timestamp;
 use mail_store::Folder;
 use tokio::sync::{Notify, watch};
+use trouble::Troubles;
 
 use crate::{
     backoff::{Backoff, draw},
@@ -96,6 +99,7 @@ pub async fn run(
 ) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
     let mut permit = gate.subscribe();
+    let troubles = Mutex::default();
     loop {
         // The gatekeeper lives as long as this future; a closed channel cannot be seen here.
         if permit.wait_for(|state| state.permits).await.is_err() {
@@ -106,13 +110,28 @@ pub async fn run(
             // A closed gate ends the session, and with it both connections, at once.
             _ = permit.wait_for(|state| !state.permits) => {
                 backoff.reset();
+                lock(&troubles).interrupted();
                 continue;
             }
-            _ = settings.changed() => continue,
-            outcome = session(&store, &gate, &now, &progress, &mut backoff) => outcome,
+            _ = settings.changed() => {
+                lock(&troubles).interrupted();
+                continue;
+            }
+            outcome = session(&store, &gate, &now, &progress, &troubles, &mut backoff) => outcome,
         };
         let Err(error) = outcome;
         let reason = error.reason();
+        match &error {
+            SyncError::Imap(_) => {
+                let aside = lock(&troubles).broke(&reason, std::time::Instant::now());
+                if let Some(seq) = aside
+                    && let Err(error) = aside::tell(&store, seq, reason.clone()).await
+                {
+                    tracing::warn!(%error, "the user cannot be told that a change was set aside");
+                }
+            }
+            SyncError::Store(_) => lock(&troubles).interrupted(),
+        }
         tracing::warn!(%reason, "not connected to the mail server");
         gate.change(|machine, now| machine.mail(Mail::Failing(reason), now));
         if matches!(error, SyncError::Imap(ImapError::LoginRefused { .. })) {
@@ -127,11 +146,17 @@ pub async fn run(
     }
 }
 
+fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
+    // Whole even if a holder of the lock panicked: each change to it is complete in itself.
+    troubles.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn session(
     store: &StoreHandle,
     gate: &GateKeeper,
     settings: &MailSettings,
     progress: &Progress,
+    troubles: &Mutex<Troubles>,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, SyncError> {
     let login = settings.login();
@@ -141,7 +166,7 @@ async fn session(
     tracing::info!(server = %login.address, "connected to the mail server");
 
     let inbox = InboxNews::default();
-    let worker = Worker { session, store: store.clone(), progress, inbox: &inbox };
+    let worker = Worker { session, store: store.clone(), progress, inbox: &inbox, troubles, over_quota: None };
     let ended = tokio::select! {
         ended = worker.work() => ended,
         never = idle::watch(&login, &inbox) => match never {},
@@ -176,6 +201,8 @@ struct Worker<'a> {
     store: StoreHandle,
     progress: &'a Progress,
     inbox: &'a InboxNews,
+    troubles: &'a Mutex<Troubles>,
+    over_quota: Option<upload::OverQuota>,
 }
 
 impl Worker<'_> {

@@ -26,15 +26,21 @@ pub struct MailRig {
     submission: u16,
     lmtp: u16,
     exim: u16,
+    dovecot_lines: &'static str,
     programs: Vec<Child>,
 }
 
 impl MailRig {
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With more lines at the end of Dovecot's configuration.
+    pub fn start_with(dovecot_lines: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let [imaps, submission, lmtp, exim] = free_ports();
-        let mut rig = Self { dir, imaps, submission, lmtp, exim, programs: vec![] };
+        let mut rig = Self { dir, imaps, submission, lmtp, exim, dovecot_lines, programs: vec![] };
         rig.write();
         rig.power_on();
         rig
@@ -62,6 +68,12 @@ impl MailRig {
     /// How often somebody logged in.
     pub fn logins(&self) -> usize {
         self.log().lines().filter(|line| line.contains("Login: user=")).count()
+    }
+
+    /// How often Exim has dropped a message for one recipient because it had it already.
+    pub fn suppressed(&self) -> usize {
+        let log = fs::read_to_string(self.dir.path().join("log/exim-mainlog")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("R=lockstep_again")).count()
     }
 
     pub fn power_on(&mut self) {
@@ -149,7 +161,7 @@ impl MailRig {
     }
 
     fn write(&self) {
-        for sub in ["run", "state", "etc", "mail", "home", "spool", "log"] {
+        for sub in ["run", "state", "etc", "mail", "home", "spool", "spool/lockstep", "log"] {
             fs::create_dir_all(self.dir.path().join(sub)).unwrap();
         }
         let openssl = Command::new("openssl")
@@ -174,7 +186,7 @@ impl MailRig {
     fn dovecot_conf(&self) -> String {
         let d = self.dir.path().display();
         let [user, group, uid, gid] = identity();
-        let Self { imaps, submission, lmtp, exim, .. } = self;
+        let Self { imaps, submission, lmtp, exim, dovecot_lines, .. } = self;
         format!(
             r#"base_dir = {d}/run
 state_dir = {d}/state
@@ -246,6 +258,7 @@ service lmtp {{
 submission_relay_host = 127.0.0.1
 submission_relay_port = {exim}
 submission_relay_trusted = yes
+{dovecot_lines}
 "#
         )
     }
@@ -267,16 +280,31 @@ local_interfaces = 127.0.0.1
 daemon_smtp_ports = {exim}
 domainlist local_domains = example.test
 acl_smtp_rcpt = acl_rcpt
+acl_smtp_data = acl_data
 deliver_drop_privilege = true
 keep_environment =
 tls_advertise_hosts =
 host_lookup =
+LOCKSTEP_CLAIM = $spool_directory/lockstep/$acl_m_lockstep
 begin acl
+acl_data:
+  warn hosts = 127.0.0.1
+       condition = ${{if def:h_X-Lockstep-Submission:}}
+       set acl_m_lockstep = ${{sha256:${{sender_address}}/$h_X-Lockstep-Submission:}}
+  warn remove_header = X-Lockstep-Submission
+  accept
 acl_rcpt:
   accept domains = +local_domains
          hosts = 127.0.0.1
   deny message = relay not permitted
 begin routers
+lockstep_again:
+  driver = redirect
+  no_verify
+  condition = ${{if def:acl_m_lockstep}}
+  condition = ${{run{{/bin/ln -sT $message_exim_id LOCKSTEP_CLAIM}}{{no}}{{\
+              ${{run{{/bin/readlink -n LOCKSTEP_CLAIM}}{{${{if eq{{$value}}{{$message_exim_id}}{{no}}{{yes}}}}}}{{no}}}}}}}}
+  data = :blackhole:
 dovecot:
   driver = manualroute
   domains = +local_domains
