@@ -4,7 +4,10 @@ use std::{io::Write, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{must, run, wait_until};
+use crate::{
+    MailRig,
+    process::{must, run, wait_until},
+};
 
 /// One account as a mail program knows it.
 #[derive(Debug, Clone)]
@@ -18,7 +21,7 @@ pub struct MailClient {
 
 impl MailClient {
     /// A client that talks to the mail server itself.
-    pub fn direct(rig: &crate::mail_rig::MailRig, user: &str) -> Self {
+    pub fn direct(rig: &MailRig, user: &str) -> Self {
         Self {
             imap: format!("imaps://127.0.0.1:{}", rig.imaps),
             smtp: format!("smtp://127.0.0.1:{}", rig.submission),
@@ -82,6 +85,18 @@ impl MailClient {
     pub fn imap(&self, folder: &str, command: &str) -> Result<String> {
         must(self.curl().arg(format!("{}/{folder}", self.imap)).args(["-X", command]))
             .with_context(|| format!("{}: {command} in {folder}", self.user))
+    }
+
+    /// Puts a message into a folder, unread, as another mail program of the user would.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub fn append(&self, folder: &str, message: &[u8]) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(message)?;
+        must(self.curl().arg("-T").arg(file.path()).arg(format!("{}/{folder}", self.imap)))
+            .with_context(|| format!("{}: a message into {folder}", self.user))
+            .map(drop)
     }
 
     /// Waits until exactly one message with this subject is there.
