@@ -21,6 +21,7 @@ use crate::{
     live::Live,
     local::StoreHandle,
     server_client::{ServerClient, ServerError},
+    sync::DISK_FULL,
     updater_client::{UpdaterClient, UpdaterError},
 };
 
@@ -181,7 +182,8 @@ impl CheckIn {
 
 /// What the administrator should know of this PC.
 fn detail(gate: &GateState) -> Option<String> {
-    let text = gate.installer.as_ref()?.report();
+    let full = gate.notice.as_ref().filter(|notice| notice.contains(DISK_FULL)).map(|_| DISK_FULL.to_owned());
+    let text = full.or_else(|| gate.installer.as_ref().map(|installer| installer.report()))?;
     Some(text.chars().take(MAX_TEXT).collect())
 }
 

@@ -138,7 +138,7 @@ async fn send(
             // From here on the mail server may have it. If that cannot be noted, the connection is dropped instead.
             note(store, id, OutboxState::Sending, String::new(), 0, None).await.map_err(broken)?;
             let finished = submission.finish().await;
-            unanswered |= finished.as_ref().is_err_and(|error| !error.is_answer());
+            unanswered |= finished.as_ref().is_err_and(|error| !error.is_certain());
             finished.map(|reply| (reply, refused))
         }
     };

@@ -58,6 +58,9 @@ pub enum SubmitError {
         /// What it said.
         reply: Reply,
     },
+    /// The connection broke before the message's end could be sent.
+    #[error("the mail server's submission service ended the connection")]
+    Unfinished(#[source] std::io::Error),
     /// An envelope address that cannot be written in a command.
     #[error("{0:?} cannot be an address")]
     BadAddress(String),
@@ -76,6 +79,11 @@ impl SubmitError {
     /// Whether this is the mail server's answer, or what makes asking it needless: the connection is not at fault.
     pub fn is_answer(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::BadAddress(_))
+    }
+
+    /// Whether it is certain that the mail server does not have the message.
+    pub fn is_certain(&self) -> bool {
+        self.is_answer() || matches!(self, Self::Unfinished(_))
     }
 }
 
@@ -170,7 +178,7 @@ impl Submission {
     /// Sends the message's end; gives what the server said when it took the message.
     ///
     /// # Errors
-    /// [`SubmitError`]; only after `Refused` it is certain that the server does not have the message.
+    /// [`SubmitError`]; see [`SubmitError::is_certain`].
     pub async fn finish(&mut self) -> Result<String, SubmitError> {
         let finished = self.end().await;
         self.after_a_refusal(finished).await
@@ -237,7 +245,11 @@ impl Submission {
     }
 
     async fn end(&mut self) -> Result<String, SubmitError> {
-        self.wire.write(reply::END).await?;
+        // All before it is with the operating system, and these few bytes go as one piece or not at all.
+        self.wire.write(reply::END).await.map_err(|error| match error {
+            SubmitError::Io(error) => SubmitError::Unfinished(error),
+            other => other,
+        })?;
         let reply = self.wire.reply(PATIENCE_AFTER_DATA).await?;
         accepted(&reply, "the message")?;
         Ok(reply.text())

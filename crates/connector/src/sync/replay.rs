@@ -122,9 +122,16 @@ impl Worker<'_> {
     async fn carry_out(&mut self, change: &Pending) -> Result<Step, SyncError> {
         match &change.op {
             PendingOp::Flags { place, add, remove } => {
-                let Some(uid) = self.open_at(place).await? else { return self.without_uid(place).await };
-                self.session.store_flags(uid, '+', &Flags::parse(add)).await?;
-                self.session.store_flags(uid, '-', &Flags::parse(remove)).await?;
+                let Some(uid) = self.open_at(place).await? else {
+                    let step = self.without_uid(place).await?;
+                    let told = matches!(step, Step::Waits) && self.flags_without_a_folder(place, add, remove).await?;
+                    return Ok(if told { Step::Done(vec![]) } else { step });
+                };
+                let there = self.session.store_flags(uid, '+', &Flags::parse(add)).await?
+                    && self.session.store_flags(uid, '-', &Flags::parse(remove)).await?;
+                if !there {
+                    self.keep_if_marked(place, add).await?;
+                }
                 Ok(Step::Done(vec![]))
             }
             PendingOp::Expunge { place } => {
