@@ -182,9 +182,10 @@ impl CheckIn {
 
 /// What the administrator should know of this PC.
 fn detail(gate: &GateState) -> Option<String> {
+    let installer = gate.installer.as_ref().map(|installer| installer.report());
     let full = gate.notice.as_ref().filter(|notice| notice.contains(DISK_FULL)).map(|_| DISK_FULL.to_owned());
-    let text = full.or_else(|| gate.installer.as_ref().map(|installer| installer.report()))?;
-    Some(text.chars().take(MAX_TEXT).collect())
+    let text: Vec<String> = installer.into_iter().chain(gate.trouble.clone()).chain(full).collect();
+    (!text.is_empty()).then(|| text.join("; ").chars().take(MAX_TEXT).collect())
 }
 
 /// Listens to the site's server, for ever, and wakes the check-in.

@@ -3,7 +3,7 @@
 use crate::{Error, FolderId, PendingOp, Result, Store, names};
 
 impl Store {
-    /// Makes a folder (and its journal row); it is subscribed. Errors: [`Error::FolderExists`], [`Error::BadFolderName`],
+    /// Makes a folder (and its journal row); it is not subscribed (RFC 3501, section 6.3.3). Errors: [`Error::FolderExists`], [`Error::BadFolderName`],
     /// [`Error::InboxIsFixed`].
     pub fn create_folder(&mut self, name: &str, now: i64) -> Result<FolderId> {
         self.change(|c| {
@@ -22,8 +22,8 @@ impl Store {
                 return Ok(folder.id);
             }
             let folder = c.insert_folder(&name, &delimiter, now)?;
-            c.record(&PendingOp::CreateFolder { folder, name: name.clone() }, now)?;
-            c.record(&PendingOp::Subscribe { folder, name, on: true }, now)?;
+            c.sql.execute("UPDATE folders SET subscribed = 0 WHERE id = ?1", [folder])?;
+            c.record(&PendingOp::CreateFolder { folder, name }, now)?;
             Ok(folder)
         })
     }
@@ -65,7 +65,7 @@ impl Store {
             }
             let folder = c.insert_folder(to, &c.delimiter()?, now)?;
             c.record(&PendingOp::CreateFolder { folder, name: to.to_owned() }, now)?;
-            let uids: Vec<u32> = crate::messages::in_folder(&c.sql, inbox)?.iter().map(|m| m.uid).collect();
+            let uids: Vec<u32> = crate::messages::in_folder(&c.sql, c.schema, inbox)?.iter().map(|m| m.uid).collect();
             c.transfer(inbox, &uids, folder, true, now)?;
             Ok(())
         })

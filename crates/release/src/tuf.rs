@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use sigstore_tuf::TrustedMetadataSet;
 
 pub use download::{Mismatch, Verifier, VerifyingWriter, consistent_target_path};
-pub use error::Error;
+pub use error::{Error, Verdict};
 pub use fetch::{DirectoryFetch, Fetch};
 pub use trusted::{MetadataFile, Skipped, TargetInfo, Trusted};
 
@@ -122,6 +122,14 @@ impl Repository {
     pub fn known(&self) -> Result<Option<Trusted>, Error> {
         refresh::known(self)
     }
+}
+
+/// Whether these bytes can be pinned: a root that is signed by a threshold of its own keys, no key counted twice.
+///
+/// # Errors
+/// [`Error::PinnedRoot`].
+pub fn check_root(bytes: &[u8]) -> Result<(), Error> {
+    pinned(bytes).map(drop)
 }
 
 /// Reads a `root.json` that is trusted because of where it came from.

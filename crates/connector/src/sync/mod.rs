@@ -115,6 +115,7 @@ pub async fn run(
     progress: Arc<Progress>,
 ) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+    let mut refusals = Backoff::after_refusals();
     let mut permit = gate.subscribe();
     let troubles = Mutex::default();
     loop {
@@ -151,14 +152,20 @@ pub async fn run(
         }
         tracing::warn!(%reason, "not connected to the mail server");
         gate.change(|machine, now| machine.mail(Mail::Failing(reason), now));
-        if matches!(error, SyncError::Imap(ImapError::LoginRefused { .. })) {
+        let pause = if matches!(error, SyncError::Imap(ImapError::LoginRefused { .. })) {
             progress.login_refused.notify_one();
-        }
-        let pause = if error.is_disk_full() { UNTIL_ROOM } else { backoff.next(draw()) };
+            refusals.next(draw())
+        } else {
+            refusals.reset();
+            if error.is_disk_full() { UNTIL_ROOM } else { backoff.next(draw()) }
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // A new password or address is tried at once.
-            _ = settings.changed() => backoff.reset(),
+            _ = settings.changed() => {
+                backoff.reset();
+                refusals.reset();
+            }
             _ = permit.wait_for(|state| !state.permits) => backoff.reset(),
         }
     }

@@ -5,9 +5,11 @@
 pub mod lab;
 pub mod local_client;
 pub mod mail_rig;
+pub mod persons_pc;
 pub mod program;
 pub mod proxy;
 pub mod site;
+pub mod vendor;
 
 use std::{
     path::Path,

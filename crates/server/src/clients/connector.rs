@@ -7,16 +7,18 @@ use protocol::{
     Version,
     device::{Device, ProductState},
     directive,
-    message::{ConnectorCheckIn, ConnectorDirective, V},
+    message::{ConnectorCheckIn, ConnectorDirective, Gate, V},
     product::{Platform, ProductId},
 };
 
 use super::{parse, stream, ticket::voucher, words};
 use crate::{
     app::App,
+    config::Interval,
     failure::Refusal,
     http::bearer,
     plain_text::capped,
+    preflight::gate_name,
     secrets::{token_hash, user_in_token},
     store::{SeatReport, SeatRow},
 };
@@ -56,6 +58,7 @@ pub async fn connector_check_in(
     let named = naming.on;
     let user = user_in_token(token).filter(|_| named);
     let hostname = named.then(|| capped(&message.hostname));
+    let detail = message.detail.as_deref().map(|d| capped(d.trim())).filter(|d| named && !d.is_empty());
     let told = if named { words(&directive) } else { String::new() };
     let report = SeatReport {
         user: user.as_deref(),
@@ -65,12 +68,22 @@ pub async fn connector_check_in(
         version: &message.version,
         gate: message.gate,
         outbox: message.outbox,
+        detail: detail.as_deref(),
+        cut_off: directive.decision.is_incompatible() && message.gate != Gate::Online,
         device: tied.as_ref().map(|(id, until)| (id.as_str(), *until)),
     };
     app.store.seat_checked_in(&seat.id, &report, &told, now).await?;
     if named && told != seat.told {
         let text = format!("runs {}, told: {told}", message.version);
         app.store.tell(seat.id.as_str(), &text, now).await?;
+    }
+    if named && seat.gate != Some(message.gate) {
+        let waiting =
+            if message.outbox == 0 { String::new() } else { format!(", {} waiting to be sent", message.outbox) };
+        app.store.tell(seat.id.as_str(), &format!("mail is {}{waiting}", gate_name(message.gate)), now).await?;
+    }
+    if let Some(detail) = detail.as_deref().filter(|detail| seat.detail.as_deref() != Some(detail)) {
+        app.store.tell(seat.id.as_str(), &format!("reports: {detail}"), now).await?;
     }
     app.push.answered(seat.id.as_str(), change);
     Ok(Json(ConnectorDirective {
@@ -79,7 +92,7 @@ pub async fn connector_check_in(
         mail: app.mail.clone(),
         integration_page: app.integration_page(),
         next_check_in_seconds: app.config.clients.check_in_every.seconds(),
-        ask_again_seconds: None,
+        ask_again_seconds: app.config.clients.ask_again.map(Interval::seconds),
     }))
 }
 

@@ -14,7 +14,8 @@ use crate::{
     config::{Config, Tls},
     console::password,
     integration::Bundles,
-    mail_login::{MailLogin, client_config},
+    mail_gate::Gate,
+    mail_login::MailLogin,
     mirror::{Mirror, Source},
     push::Switchboard,
     secrets::{random_token, token_hash},
@@ -64,7 +65,7 @@ pub async fn open(
         Some(path) => Some(String::from_utf8_lossy(&read("the mail server's CA", &resolve(data, path))?).into_owned()),
         None => None,
     };
-    let mail_login = MailLogin::new(config.mail.imap.clone(), client_config(mail_ca.as_deref())?);
+    let mail_login = MailLogin::new(config.mail.imap.clone(), Arc::new(tls_trust::client_config(mail_ca.as_deref())?));
 
     let store = Store::open(&data.join("lockstep.sqlite")).await?;
     let switches = Switches::new(config_file, &config);
@@ -87,6 +88,7 @@ pub async fn open(
         certificate: mail_ca,
         webmail: config.mail.webmail.as_ref().map(|url| url.as_str().to_owned()),
     };
+    let mail_gate = Gate::load(&store).await?;
     let site = SiteState::load(&config, &store).await?;
     let source = Source::new(&config.vendor.repository).map_err(|e| StartError::Source(e.into()))?;
     let mirror = Arc::new(Mirror::open(&data.join("mirror"), source, &vendor_root)?);
@@ -111,6 +113,7 @@ pub async fn open(
         push: Arc::new(Switchboard::default()),
         limits: Limits::default(),
         mail_login,
+        mail_gate,
         mail,
         profile,
         vendor_root,

@@ -133,6 +133,7 @@ impl<S: Source> Driver<S> {
         let record = self.setup.record.product_mut(product);
         record.remember_failure(version.clone(), reason, at);
         record.consented = record.consented.take().filter(|v| *v != version);
+        record.active = to.clone();
         self.save().await;
 
         let (slots, of) = (self.setup.slots.clone(), product.clone());
@@ -158,6 +159,7 @@ impl<S: Source> Driver<S> {
         record.confirmed = early;
         record.consented = record.consented.take().filter(|v| *v != version);
         record.restart = restart.then(|| version.clone());
+        record.active = Some(version.clone());
         self.save().await;
         let (slots, of) = (self.setup.slots.clone(), product.clone());
         // Should this fail, the next start checks the version's health once more, which does no harm.
@@ -214,7 +216,7 @@ fn unpack(slots: &Slots, entry: &Entry, package: std::fs::File) -> Result<(), Sl
 }
 
 /// A package says the same about itself as the signed metadata does.
-fn is_same(manifest: &Manifest, release: &Release) -> bool {
+pub(crate) fn is_same(manifest: &Manifest, release: &Release) -> bool {
     let what = &manifest.description;
     (&what.product, &what.version, &what.platform) == (&release.product, &release.version, &release.platform)
 }

@@ -1,4 +1,4 @@
-//! How local changes and the mail server's state meet.
+// How local changes and the mail server's state meet.
 
 use mail_store::{Delivered, FlagChange, Flags, FolderId, Outcome, PendingOp, RemoteFolder, RemoteMessage, Store};
 
@@ -6,7 +6,7 @@ const BODY: &[u8] = b"Subject: one\r\n\r\nbody\r\n";
 
 fn store() -> (tempfile::TempDir, Store, FolderId) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
+    let store = open(&dir.path().join("mail.sqlite"));
     let inbox = store.folder_by_name("INBOX").unwrap().unwrap().id;
     (dir, store, inbox)
 }
@@ -89,7 +89,7 @@ fn a_move_leaves_what_replay_needs_even_if_the_original_was_never_uploaded() {
     let archive = store.create_folder("Archive", 1).unwrap();
     let draft = store.append(inbox, BODY, &Flags::new(), 1, 1).unwrap();
     store.move_messages(inbox, &[draft.uid], archive, 2).unwrap();
-    let ops: Vec<_> = store.pending(10).unwrap().into_iter().skip(2).collect();
+    let ops: Vec<_> = store.pending(10).unwrap().into_iter().skip(1).collect();
     let (PendingOp::Append { message: a, .. }, PendingOp::Move { from, message: m, body, .. }) =
         (&ops[0].op, &ops[1].op)
     else {
@@ -200,7 +200,7 @@ fn what_a_newer_version_wrote_into_the_journal_is_left_for_it() {
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute("INSERT INTO pending (at, op) VALUES (1, '{\"op\":\"annotate\",\"new\":true}')", []).unwrap();
     drop(raw);
-    let store = Store::open(&path).unwrap();
+    let store = open(&path);
     assert_eq!(store.pending(10).unwrap()[0].op, PendingOp::Unknown);
 }
 
