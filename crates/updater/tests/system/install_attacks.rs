@@ -110,6 +110,12 @@ fn what_the_vendor_did_not_sign_is_refused() {
     let said = d.refused();
     assert!(said.contains("it holds connector 7.2.0"), "{said}");
 
+    // A root that is none.
+    let d = download();
+    fs::write(d.folder().join("root.json"), "{}").unwrap();
+    let said = d.refused();
+    assert!(said.contains("the folder's root.json is not a usable root of trust"), "{said}");
+
     // A program whose own root is damaged believes nothing else in its place.
     let d = download();
     let program = d.folder().join("bin/lockstep-updater");
