@@ -47,7 +47,7 @@ fn tell(programs: &Programs, keep: bool) -> Result<()> {
         }
     };
     drop(world);
-    println!("\n{}", outcome.table());
+    println!("\n{}\n{}", outcome.table(), outcome.mailboxes());
     println!("Played in {:.0} s.", start.elapsed().as_secs_f64());
     if keep {
         println!("Everything is left for a look in {}", stage.keep().display());

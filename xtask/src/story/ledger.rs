@@ -37,6 +37,11 @@ impl Ledger {
         self.mails.iter().filter(|m| m.from == user).count()
     }
 
+    /// The subjects of all messages for a user.
+    pub fn subjects_to(&self, user: &str) -> Vec<String> {
+        self.mails.iter().filter(|m| m.to == user).map(|m| m.subject.clone()).collect()
+    }
+
     /// How many messages for a user are in the mailbox on the mail server exactly once, and how many are not.
     pub fn received_and_lost(&self, rig: &MailRig, user: &str) -> (usize, usize) {
         let mailbox = MailClient::direct(rig, user);

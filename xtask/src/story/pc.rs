@@ -30,6 +30,18 @@ pub struct Pc {
     connector: Option<Background>,
     program: PathBuf,
     mail_program: Option<MailClient>,
+    elevation: Option<Elevation>,
+}
+
+/// How a user of this PC gets an administrator's rights.
+#[derive(Debug, Clone)]
+pub struct Elevation {
+    /// The command and its first arguments.
+    pub command: Vec<String>,
+    /// What it needs in its environment.
+    pub environment: Vec<(String, String)>,
+    /// Grows by a line whenever somebody is asked for a password.
+    pub asked: PathBuf,
 }
 
 impl Pc {
@@ -52,6 +64,7 @@ impl Pc {
             connector: None,
             program: PathBuf::new(),
             mail_program: None,
+            elevation: None,
         };
         pc.add_home(uid)?;
         Ok(pc)
@@ -79,7 +92,53 @@ impl Pc {
             connector: None,
             program: PathBuf::new(),
             mail_program: None,
+            elevation: None,
         })
+    }
+
+    /// From now on the user can ask for an administrator's rights this way.
+    pub fn elevate_with(&mut self, elevation: Elevation) {
+        self.elevation = Some(elevation);
+    }
+
+    /// How often somebody was asked for the administrator's password.
+    ///
+    /// # Errors
+    /// When nobody can be asked on this PC.
+    pub fn times_asked(&self) -> Result<usize> {
+        let elevation = self.elevation.as_ref().with_context(|| format!("{}: nobody can be asked", self.name))?;
+        Ok(fs::read_to_string(&elevation.asked).unwrap_or_default().lines().count())
+    }
+
+    /// Whether there is an updater.
+    pub fn has_updater(&self) -> bool {
+        self.root.join("opt/lockstep/updater/current").exists()
+    }
+
+    /// Whether its user is signed in.
+    pub fn is_on(&self) -> bool {
+        self.connector.is_some()
+    }
+
+    /// The ends of its logs.
+    pub fn logs(&self) -> String {
+        let logs = [self.home(self.uid).join("connector.log"), self.root.join("updater.log")];
+        logs.map(|log| format!("{}:\n{}", log.display(), crate::process::tail(&log))).join("\n")
+    }
+
+    /// The schema number of the user's mailbox.
+    ///
+    /// # Errors
+    /// When there is no mailbox.
+    pub fn mailbox_schema(&self) -> Result<u32> {
+        let script = "import sqlite3, sys; \
+                      print(sqlite3.connect(sys.argv[1]).execute('PRAGMA user_version').fetchone()[0])";
+        let number = must(self.as_user(Path::new("/usr/bin/python3")).args(["-c", script]).arg(self.mailbox()))?;
+        Ok(number.trim().parse()?)
+    }
+
+    fn mailbox(&self) -> PathBuf {
+        self.data().join("mail.sqlite")
     }
 
     /// Its root directory.
@@ -154,6 +213,43 @@ impl Pc {
         Ok(())
     }
 
+    /// The user installs the connector again from the integration page, with the administrator's password.
+    ///
+    /// # Errors
+    /// What the installer says.
+    pub fn reinstall_connector(&mut self, site: &Site, version: &str) -> Result<()> {
+        let running = self.program.clone();
+        self.install_connector_without_updater(site, version)?;
+        let fresh = std::mem::replace(&mut self.program, running);
+        let mut install = self.as_user(&fresh);
+        must(install.arg("install").args(self.places())).with_context(|| self.logs()).map(drop)
+    }
+
+    /// Waits until the connector's installer has brought the updater, starts its service as the system would, and goes on
+    /// with the connector that is installed for the machine.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn updater_comes_with_the_connector(&mut self) -> Result<()> {
+        wait_until(&format!("{}: an updater", self.name), Duration::from_secs(60), || {
+            Ok((self.has_updater() && self.active_version().is_some()).then_some(()))
+        })
+        .with_context(|| self.logs())?;
+        self.start_updater()?;
+        self.use_installed_connector();
+        Ok(())
+    }
+
+    /// What the updater says about the connector, to the user of this PC.
+    ///
+    /// # Errors
+    /// When the service does not answer.
+    pub fn updater_words(&self) -> Result<String> {
+        let status = self.updater_status()?;
+        let detail = status["products"]["connector"]["detail"].as_str();
+        Ok(detail.unwrap_or_default().to_owned())
+    }
+
     /// Waits until the updater has installed the connector for everybody.
     ///
     /// # Errors
@@ -194,6 +290,9 @@ impl Pc {
             "0",
             "--json",
         ]);
+        if let Some(elevation) = &self.elevation {
+            command.args(["--elevation", &elevation.command.join(" ")]);
+        }
         let output = command.args(self.places()).stdin(input).output()?;
         ensure!(output.status.success(), "setup: {}", String::from_utf8_lossy(&output.stderr));
         let settings: Value = serde_json::from_slice(&output.stdout)?;
@@ -255,10 +354,7 @@ impl Pc {
             let there = status["running"] == true && status["gate"] == gate && status["version"] == version;
             Ok(there.then(|| status["since"].as_str().unwrap_or_default().to_owned()))
         })
-        .with_context(|| {
-            let logs = [self.home(self.uid).join("connector.log"), self.root.join("updater.log")];
-            logs.map(|log| format!("{}:\n{}", log.display(), crate::process::tail(&log))).join("\n")
-        })?;
+        .with_context(|| self.logs())?;
         Ok(since.parse()?)
     }
 
@@ -312,9 +408,16 @@ impl Pc {
     pub fn as_user(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         let id = self.uid.to_string();
-        command.args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--no-new-privs"]);
+        command.args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups"]);
+        // Where there is nothing to gain, nothing can be gained; sudo and pkexec cannot work then.
+        if self.elevation.is_none() {
+            command.arg("--no-new-privs");
+        }
         let home = self.home(self.uid);
         command.arg(program).env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").current_dir(home);
+        if let Some(elevation) = &self.elevation {
+            command.envs(elevation.environment.iter().map(|(name, value)| (name, value)));
+        }
         command
     }
 }

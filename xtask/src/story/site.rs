@@ -11,10 +11,14 @@ use serde_json::Value;
 
 use super::vendor::Vendor;
 use crate::{
+    browser::Browser,
     mail_rig::MailRig,
     process::{Background, free_port, must, run, wait_until},
     programs::Programs,
 };
+
+/// Where notices send people meanwhile.
+const WEBMAIL: &str = "https://127.0.0.1/webmail";
 
 /// A site in a folder of its own.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Site {
             "--mail-ca",
             &text(mail.certificate()),
             "--webmail",
-            "https://127.0.0.1/webmail",
+            WEBMAIL,
             "--product",
             "connector",
         ]
@@ -105,6 +109,48 @@ impl Site {
     /// Stops `lockstep-server`.
     pub fn power_off(&mut self) {
         self.server = None;
+    }
+
+    /// Where notices send people meanwhile.
+    pub fn webmail(&self) -> &str {
+        WEBMAIL
+    }
+
+    /// A browser in which the administrator has signed in to the console.
+    ///
+    /// # Errors
+    /// When the sign-in fails.
+    pub fn console(&self) -> Result<Browser> {
+        let browser = Browser::start()?;
+        let password = std::fs::read_to_string(self.data().join("initial-admin-password"))?;
+        browser.open(&format!("{}/console", self.url))?;
+        browser.type_into("input[name=name]", "admin")?;
+        browser.type_into("input[name=password]", password.trim())?;
+        browser.click("button[type=submit]")?;
+        Ok(browser)
+    }
+
+    /// The console's page about a PC, as a person reads it.
+    ///
+    /// # Errors
+    /// When the console does not have it.
+    pub fn device_page(&self, pc: &str) -> Result<String> {
+        let devices = self.status()?["devices"].as_array().cloned().unwrap_or_default();
+        let device = devices.iter().find(|d| d["pc"] == pc).with_context(|| format!("{pc} is not known"))?;
+        let id = device["id"].as_str().context("a device without an id")?;
+        let browser = self.console()?;
+        browser.open(&format!("{}/console/pc/{id}", self.url))?;
+        browser.text()
+    }
+
+    /// `lockstep-server`'s process id.
+    pub fn server_id(&self) -> Option<u32> {
+        self.server.as_ref().map(Background::id)
+    }
+
+    /// `lockstep-server`'s port.
+    pub fn port(&self) -> &str {
+        self.url.rsplit(':').next().unwrap_or_default()
     }
 
     /// `lockstep-server`'s own folder.
