@@ -93,6 +93,14 @@ impl Browser {
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Runs a script in the page, with `arguments`, and gives what it returns.
+    ///
+    /// # Errors
+    /// When it throws.
+    pub fn run(&self, script: &str, arguments: &[Value]) -> Result<Value> {
+        self.post("execute/sync", &json!({ "script": script, "args": arguments }))
+    }
+
     /// Takes a picture.
     ///
     /// # Errors

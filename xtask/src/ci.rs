@@ -28,6 +28,8 @@ pub fn ci() -> Result<()> {
             "--workspace",
             "--exclude",
             "xtask",
+            "--exclude",
+            "lockstep-mail-rig",
             "--bins",
             "--lib",
             "--quiet",

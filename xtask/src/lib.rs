@@ -4,10 +4,9 @@
 //! |---|---|
 //! | [`packages`] | the system packages that a step needs, installed or named |
 //! | [`programs`] | building Lockstep's programs, older releases included |
-//! | [`process`] | child processes that never outlive us |
-//! | [`mail_rig`] | a real mail server: Dovecot and Exim, private and without root |
-//! | [`mail_client`] | a real mail client: curl |
+//! | [`mail_rig`] | a real mail server, a real mail client, and child processes that never outlive us |
 //! | [`browser`] | a real browser: Chromium |
+//! | [`webmail`] | a real WebMail: Roundcube, and people who use it |
 //! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
 //! | [`mod@bench`] | the figures |
 
@@ -18,15 +17,15 @@ pub mod browser;
 pub mod ci;
 pub mod demo;
 pub mod docs;
-pub mod mail_client;
-pub mod mail_rig;
 pub mod packages;
-pub mod process;
 pub mod programs;
 pub mod story;
 pub mod tests;
+pub mod webmail;
 
 use std::path::PathBuf;
+
+pub use mail_rig::{self, client as mail_client, process};
 
 /// The workspace's folder.
 pub fn workspace() -> PathBuf {

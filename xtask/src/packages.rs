@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+pub use mail_rig::process::is_root;
 
 /// A program that a step needs, and the Debian package that has it.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +22,7 @@ const fn package(program: &'static str, debian: &'static str, why: &'static str)
     Package { program, debian, why }
 }
 
-/// What the demo needs.
+/// What the demo needs besides [`WEBMAIL`] and [`ELEVATION`].
 pub const DEMO: &[Package] = &[
     package("/usr/sbin/dovecot", "dovecot-imapd", "the mail server of the story"),
     package("/usr/lib/dovecot/lmtp", "dovecot-lmtpd", "delivery into its mailboxes"),
@@ -35,15 +36,41 @@ pub const DEMO: &[Package] = &[
     package("strip", "binutils", "smaller programs in the packages"),
 ];
 
-/// What the tests need besides.
-pub const TEST: &[Package] = &[
+/// What the steps with the site's WebMail need.
+pub const WEBMAIL: &[Package] = &[
+    package("/usr/share/roundcube/index.php", "roundcube-core", "the site's WebMail"),
+    package("/usr/share/doc/roundcube-sqlite3", "roundcube-sqlite3", "its database, a file"),
+    package("/usr/share/doc/dbconfig-no-thanks", "dbconfig-no-thanks", "no database for it outside the stage"),
+    package("/usr/share/doc/php-cgi", "php-cgi", "PHP without a web server"),
+    package("php", "php-cli", "serving it"),
     package("chromium", "chromium", "a browser"),
     package("chromedriver", "chromium-driver", "driving it"),
+];
+
+/// What the steps with an administrator's password need.
+pub const ELEVATION: &[Package] = &[
+    package("sudo", "sudo", "asking for the administrator's password, one way"),
+    package("pkexec", "pkexec", "asking for the administrator's password, the other way"),
+    package("/usr/lib/polkit-1/polkitd", "polkitd", "who decides for pkexec"),
+    package("dbus-daemon", "dbus-daemon", "a system bus of its own for it"),
+    package("/usr/lib/python3/dist-packages/dbus", "python3-dbus", "the scripted person who is asked"),
+    package("/usr/lib/python3/dist-packages/gi", "python3-gi", "the same"),
+    package("unshare", "util-linux", "accounts that exist in the stage only"),
+];
+
+/// What the tests need besides [`DEMO`], [`WEBMAIL`] and [`ELEVATION`].
+pub const TEST: &[Package] = &[
     package("mbsync", "isync", "a mail program that synchronises"),
+    package("neomutt", "neomutt", "a mail program for people"),
+    package("tmux", "tmux", "typing into it"),
     package("/usr/share/doc/python3-venv", "python3-venv", "python-tuf in an environment of its own"),
     package("gnome-keyring-daemon", "gnome-keyring", "a system keyring"),
     package("dbus-run-session", "dbus", "a session bus for it"),
 ];
+
+/// Packages that others would bring along and that are never wanted: web servers, which would run from the next start
+/// of the machine on.
+const NEVER: &[&str] = &["libapache2-mod-php*-", "php*-fpm-"];
 
 /// What the Windows build needs besides.
 pub const WINDOWS: &[Package] = &[package("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "compiling for Windows")];
@@ -86,8 +113,13 @@ fn install(names: &[&str]) -> Result<()> {
     eprintln!("Installing them with apt-get (services are not started) …");
     let _no_services = ForbidServices::new();
     apt(&["update", "-qq"])?;
-    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"];
+    // Some exclude each other, such as Exim and Postfix: what is there stays, and apt-get says so.
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends", "--no-remove"];
+    arguments.extend(["-o", "DPkg::Lock::Timeout=300"]);
     arguments.extend(names);
+    if names.iter().any(|name| name.starts_with("roundcube")) {
+        arguments.extend(NEVER);
+    }
     apt(&arguments)
 }
 
@@ -109,12 +141,6 @@ fn apt(arguments: &[&str]) -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
-}
-
-/// Whether we run as root.
-pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
 /// Keeps packages from starting their services while it lives, where nobody has forbidden it already.

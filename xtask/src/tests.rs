@@ -21,8 +21,7 @@ pub fn test(arguments: &[String]) -> Result<()> {
         is_root(),
         "the tests need root, because they run each PC's updater as root and its user as another; use sudo"
     );
-    packages::ensure_installed(packages::DEMO)?;
-    packages::ensure_installed(packages::TEST)?;
+    packages::ensure_installed(&[packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::TEST].concat())?;
     cargo_tool("cargo-nextest", "nextest")?;
     Programs::build(Profile::Dev)?;
     let mut nextest = cargo();

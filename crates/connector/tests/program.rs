@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mail_rig::process::is_root;
 use protocol::{Decision, message::Gate};
 use support::{
-    mail_rig::{ALICE, MailRig, is_root},
+    mail_rig::{ALICE, MailRig},
     message,
     program::{PROGRAM, Pc, mode_of, with_input},
     site::Site,

@@ -14,12 +14,13 @@ use super::{
     narrator::Narrator,
     outcome::{CutOff, Outcome, Row},
     pc::Pc,
-    site::{Site, VersionSource},
+    site::{NO_WEBMAIL, Site, VersionSource},
     vendor::Vendor,
 };
 use crate::{
     mail_rig::{DOMAIN, MailRig},
     programs::{OLD, OLDEST, Programs},
+    webmail::WebMail,
 };
 
 /// The updater's version in every story.
@@ -57,6 +58,8 @@ pub struct World {
     pub reinstalls: Pc,
     /// Connector without updater, whose user is an administrator.
     pub admin: Pc,
+    /// The WebMail, where the story needs one.
+    pub webmail: Option<WebMail>,
     pub(super) ledger: Ledger,
 }
 
@@ -77,7 +80,7 @@ pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(W
     let flipped = world.flip(narrator)?;
     outcome.rows[0].cut_off = CutOff::Seconds(world.after_the_flip(flipped, narrator)?);
     let offline = world.refused(prepared, narrator)?;
-    world.nobody_else_is_blocked(stage, stubborn, narrator)?;
+    world.nobody_else_is_blocked(stubborn, narrator)?;
     world.accepted(narrator)?;
     world.later(&offline, narrator)?;
     outcome.kills = world.away_comes_back(narrator)?;
@@ -99,14 +102,14 @@ impl World {
         source: VersionSource,
         narrator: Narrator,
     ) -> Result<Self> {
-        let mut world = Self::founded(stage, programs, source, OLD, narrator)?;
+        let mut world = Self::founded(stage, programs, source, OLD, false, narrator)?;
         world.people_at_work(narrator)?;
         Ok(world)
     }
 
     /// Steps 1 to 3 with their history: frank and dave have been there since the version before.
     fn from_the_beginning(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<Self> {
-        let mut world = Self::founded(stage, programs, VersionSource::Probe, OLDEST, narrator)?;
+        let mut world = Self::founded(stage, programs, VersionSource::Probe, OLDEST, true, narrator)?;
         world.long_ago(narrator)?;
         world.people_at_work(narrator)?;
         Ok(world)
@@ -118,6 +121,7 @@ impl World {
         programs: &Programs,
         source: VersionSource,
         version: &str,
+        with_webmail: bool,
         narrator: Narrator,
     ) -> Result<Self> {
         narrator.step("1", "The vendor signs releases");
@@ -134,7 +138,9 @@ impl World {
         narrator.step("2", &format!("A site at version {version}"));
         let accounts = PEOPLE.map(|(name, ..)| (format!("{name}@{DOMAIN}"), format!("{name}-secret")));
         let mail = MailRig::start(&stage.path("mail"), version, &accounts)?;
-        let site = Site::start(&stage.path("site"), programs, &mut vendor, mail, source)?;
+        let webmail = with_webmail.then(|| WebMail::start(&stage.path("webmail"), &mail)).transpose()?;
+        let address = webmail.as_ref().map_or(NO_WEBMAIL, WebMail::url);
+        let site = Site::start(&stage.path("site"), programs, &mut vendor, mail, address, source)?;
         if source == VersionSource::Pushed {
             site.must_lockstep(&["server-version", "set", version])?;
         }
@@ -156,6 +162,7 @@ impl World {
             away: away?,
             reinstalls: reinstalls?,
             admin: admin?,
+            webmail,
             ledger: Ledger::default(),
         })
     }

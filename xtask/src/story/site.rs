@@ -17,8 +17,8 @@ use crate::{
     programs::Programs,
 };
 
-/// Where notices send people meanwhile.
-const WEBMAIL: &str = "https://127.0.0.1/webmail";
+/// Where notices send people meanwhile, at a site whose WebMail nobody visits.
+pub const NO_WEBMAIL: &str = "https://127.0.0.1/webmail";
 
 /// A site in a folder of its own.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct Site {
     pub mail: MailRig,
     dir: PathBuf,
     url: String,
+    webmail: String,
     programs: Programs,
     start: Vec<String>,
     server: Option<Background>,
@@ -51,6 +52,7 @@ impl Site {
         programs: &Programs,
         vendor: &mut Vendor,
         mail: MailRig,
+        webmail: &str,
         source: VersionSource,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
@@ -73,7 +75,7 @@ impl Site {
             "--mail-ca",
             &text(mail.certificate()),
             "--webmail",
-            WEBMAIL,
+            webmail,
             "--product",
             "connector",
         ]
@@ -82,7 +84,15 @@ impl Site {
         if source == VersionSource::Probe {
             start.extend(["--server-version-probe".into(), format!("sh -c {}", quoted(&mail.version_probe()))]);
         }
-        let mut site = Self { mail, dir: dir.into(), url, programs: programs.clone(), start, server: None };
+        let mut site = Self {
+            mail,
+            dir: dir.into(),
+            url,
+            webmail: webmail.into(),
+            programs: programs.clone(),
+            start,
+            server: None,
+        };
         site.power_on()?;
         site.must_lockstep(&["refresh"])?;
         // Everything it needs to know is in its configuration file now.
@@ -113,7 +123,7 @@ impl Site {
 
     /// Where notices send people meanwhile.
     pub fn webmail(&self) -> &str {
-        WEBMAIL
+        &self.webmail
     }
 
     /// A browser in which the administrator has signed in to the console.

@@ -22,7 +22,7 @@ impl World {
         // Meanwhile, from another mail program: the same message is deleted, the same draft is changed.
         there.change("INBOX", quarrel, "UID STORE {} +FLAGS (\\Deleted)")?;
         there.imap("INBOX", "EXPUNGE")?;
-        there.append("Drafts", PLAN_THERE, "Second thoughts, elsewhere.")?;
+        there.save("Drafts", PLAN_THERE, "Second thoughts, elsewhere.")?;
         there.change("Drafts", PLAN, "UID STORE {} +FLAGS (\\Deleted)")?;
         there.imap("Drafts", "EXPUNGE")?;
 

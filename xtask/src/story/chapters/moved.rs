@@ -20,7 +20,7 @@ impl World {
         ensure!(!unasked.status.success(), "with users to be cut off and nobody to ask, it must refuse");
         let text = self.site.must_lockstep(&["cut-over", "--to", NEW, "--yes"])?;
         narrator.show(&format!("lockstep cut-over --to {NEW} --yes"), &text);
-        self.site.mail.become_version(NEW)?;
+        self.site.mail.become_version_under_way(NEW)?;
         let flipped = Timestamp::now();
         narrator.say(&format!("The mail server is upgraded: its greeting says {NEW}."));
         Ok(flipped)

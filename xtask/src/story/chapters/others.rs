@@ -33,7 +33,6 @@ impl World {
     /// bob goes on with any other mail program and with the WebMail, while his connector is refused.
     pub(in crate::story) fn nobody_else_is_blocked(
         &mut self,
-        stage: &Stage,
         mut stubborn: Background,
         narrator: Narrator,
     ) -> Result<()> {
@@ -60,6 +59,7 @@ impl World {
         self.ready.mail_program()?.wait_for("INBOX", &to_alice, SOON)?;
         let to_bob = self.ledger.send(self.ready.mail_program()?, &to, &from)?;
         bob.wait_for("INBOX", &to_bob, SOON)?;
+        self.webmail_goes_on(narrator)?;
 
         let usual = login_seconds(&bob)?;
         let server = self.site.server_id().context("lockstep-server does not run")?;
@@ -75,6 +75,20 @@ impl World {
         narrator.say(&format!(
             "With lockstep-server hung a login takes {hung:.2} s, and {down:.2} s with it down, instead of {usual:.2} s."
         ));
+        Ok(())
+    }
+
+    /// bob reads and sends in the WebMail, in a real browser.
+    fn webmail_goes_on(&mut self, narrator: Narrator) -> Result<()> {
+        let webmail = self.webmail.as_ref().context("this story has no WebMail")?;
+        let (bob, alice) = (self.refuses.user.clone(), self.ready.user.clone());
+        let visit = webmail.log_in(&bob, self.site.mail.password(&bob))?;
+        let subject = self.ledger.subjects_to(&bob).pop().context("nobody has written to bob")?;
+        visit.read("INBOX", &subject, SOON)?;
+        let answer = self.ledger.note(&bob, &alice);
+        visit.send(&alice, &answer, "Written in the WebMail.")?;
+        self.ready.mail_program()?.wait_for("INBOX", &answer, SOON)?;
+        narrator.say("In the WebMail (Roundcube, in Chromium) bob reads his mail and writes to alice.");
         Ok(())
     }
 

@@ -48,7 +48,7 @@ impl Prepared {
         for subject in NOTES {
             alice.send(&world.refuses.user, subject, "Something will happen to this.")?;
         }
-        MailClient::direct(&world.site.mail, &world.refuses.user).append("Drafts", PLAN, "First thoughts.")?;
+        MailClient::direct(&world.site.mail, &world.refuses.user).save("Drafts", PLAN, "First thoughts.")?;
         let bob = world.refuses.mail_program()?;
         for subject in NOTES {
             bob.wait_for("INBOX", subject, SOON)?;
@@ -100,8 +100,8 @@ impl World {
         bob.change("INBOX", deleted, "UID STORE {} +FLAGS (\\Deleted)")?;
         bob.imap("INBOX", "EXPUNGE")?;
         bob.change("INBOX", quarrel, "UID STORE {} +FLAGS (\\Flagged)")?;
-        bob.append("Drafts", DRAFT, "Written without a connection.")?;
-        bob.append("Drafts", PLAN_HERE, "Second thoughts, here.")?;
+        bob.save("Drafts", DRAFT, "Written without a connection.")?;
+        bob.save("Drafts", PLAN_HERE, "Second thoughts, here.")?;
         bob.change("Drafts", PLAN, "UID STORE {} +FLAGS (\\Deleted)")?;
         bob.imap("Drafts", "EXPUNGE")?;
         let user = self.refuses.user.clone();

@@ -4,7 +4,10 @@ use std::{io::Write, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::{must, run, wait_until};
+use crate::{
+    MailRig,
+    process::{must, run, wait_until},
+};
 
 /// One account as a mail program knows it.
 #[derive(Debug, Clone)]
@@ -18,7 +21,7 @@ pub struct MailClient {
 
 impl MailClient {
     /// A client that talks to the mail server itself.
-    pub fn direct(rig: &crate::mail_rig::MailRig, user: &str) -> Self {
+    pub fn direct(rig: &MailRig, user: &str) -> Self {
         Self {
             imap: format!("imaps://127.0.0.1:{}", rig.imaps),
             smtp: format!("smtp://127.0.0.1:{}", rig.submission),
@@ -101,16 +104,13 @@ impl MailClient {
         self.imap(folder, &command.replace("{}", uid)).map(drop)
     }
 
-    /// Puts a message into a folder (IMAP APPEND).
+    /// Saves a message of the user's own in a folder, as a mail program does with a draft.
     ///
     /// # Errors
     /// When the server does not take it.
-    pub fn append(&self, folder: &str, subject: &str, body: &str) -> Result<()> {
-        let mut message = tempfile::NamedTempFile::new()?;
-        write!(message, "From: {0}\r\nTo: {0}\r\nSubject: {subject}\r\n\r\n{body}\r\n", self.user)?;
-        must(self.curl().arg(format!("{}/{folder}", self.imap)).arg("--upload-file").arg(message.path()))
-            .with_context(|| format!("{}: APPEND to {folder}", self.user))
-            .map(drop)
+    pub fn save(&self, folder: &str, subject: &str, body: &str) -> Result<()> {
+        let message = format!("From: {0}\r\nTo: {0}\r\nSubject: {subject}\r\n\r\n{body}\r\n", self.user);
+        self.append(folder, message.as_bytes())
     }
 
     /// The text of the first message whose subject contains `subject`, as the server has it.
@@ -151,6 +151,18 @@ impl MailClient {
     pub fn greeting(&self) -> Result<String> {
         let output = run(self.curl().arg("-v").arg(format!("{}/", self.imap)))?;
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Puts a message into a folder, unread, as another mail program of the user would.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub fn append(&self, folder: &str, message: &[u8]) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(message)?;
+        must(self.curl().arg("-T").arg(file.path()).arg(format!("{}/{folder}", self.imap)))
+            .with_context(|| format!("{}: a message into {folder}", self.user))
+            .map(drop)
     }
 
     /// Waits until exactly one message with this subject is there.

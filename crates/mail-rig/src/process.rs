@@ -6,7 +6,9 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    os::unix::process::CommandExt,
+    io,
+    net::TcpListener,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, Once, PoisonError},
@@ -189,5 +191,23 @@ pub fn tail(log: &Path) -> String {
 /// # Errors
 /// When the machine has none left.
 pub fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    Ok(free_ports::<1>()?[0])
+}
+
+/// Ports on the loopback address that were free a moment ago, each another one.
+///
+/// # Errors
+/// When the machine has none left.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+/// Whether we run as root.
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
