@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -251,6 +251,8 @@ fn logs(dir: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::mail_rig::MailClient;
 
