@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use super::site::Site;
 use crate::{
+    elevation::Elevation,
     mail_client::MailClient,
     process::{Background, must, run, wait_until},
 };
@@ -30,18 +32,7 @@ pub struct Pc {
     connector: Option<Background>,
     program: PathBuf,
     mail_program: Option<MailClient>,
-    elevation: Option<Elevation>,
-}
-
-/// How a user of this PC gets an administrator's rights.
-#[derive(Debug, Clone)]
-pub struct Elevation {
-    /// The command and its first arguments.
-    pub command: Vec<String>,
-    /// What it needs in its environment.
-    pub environment: Vec<(String, String)>,
-    /// Grows by a line whenever somebody is asked for a password.
-    pub asked: PathBuf,
+    elevation: Option<(Arc<Elevation>, String)>,
 }
 
 impl Pc {
@@ -96,18 +87,18 @@ impl Pc {
         })
     }
 
-    /// From now on the user can ask for an administrator's rights this way.
-    pub fn elevate_with(&mut self, elevation: Elevation) {
-        self.elevation = Some(elevation);
+    /// From now on its user is this person, who can ask for an administrator's rights.
+    pub fn elevate_with(&mut self, elevation: &Arc<Elevation>, person: &str) {
+        self.elevation = Some((Arc::clone(elevation), person.into()));
     }
 
-    /// How often somebody was asked for the administrator's password.
+    /// How often its user was asked for the administrator's password.
     ///
     /// # Errors
     /// When nobody can be asked on this PC.
     pub fn times_asked(&self) -> Result<usize> {
-        let elevation = self.elevation.as_ref().with_context(|| format!("{}: nobody can be asked", self.name))?;
-        Ok(fs::read_to_string(&elevation.asked).unwrap_or_default().lines().count())
+        let (elevation, person) = self.elevation.as_ref().with_context(|| format!("{}: who is asked?", self.name))?;
+        Ok(elevation.asked(person)?.len())
     }
 
     /// Whether there is an updater.
@@ -290,8 +281,8 @@ impl Pc {
             "0",
             "--json",
         ]);
-        if let Some(elevation) = &self.elevation {
-            command.args(["--elevation", &elevation.command.join(" ")]);
+        if let Some((elevation, _)) = &self.elevation {
+            command.args(["--elevation", &elevation.command().join(" ")]);
         }
         let output = command.args(self.places()).stdin(input).output()?;
         ensure!(output.status.success(), "setup: {}", String::from_utf8_lossy(&output.stderr));
@@ -406,18 +397,19 @@ impl Pc {
 
     /// A command as this PC's user, with nothing of our own environment.
     pub fn as_user(&self, program: &Path) -> Command {
-        let mut command = Command::new("setpriv");
-        let id = self.uid.to_string();
-        command.args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups"]);
-        // Where there is nothing to gain, nothing can be gained; sudo and pkexec cannot work then.
-        if self.elevation.is_none() {
-            command.arg("--no-new-privs");
-        }
         let home = self.home(self.uid);
-        command.arg(program).env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").current_dir(home);
-        if let Some(elevation) = &self.elevation {
-            command.envs(elevation.environment.iter().map(|(name, value)| (name, value)));
-        }
+        let mut words = match self.elevation.as_ref().map(|(elevation, person)| elevation.prefix(person)) {
+            Some(Ok(words)) => words,
+            // Where there is nothing to gain, nothing can be gained.
+            _ => {
+                let id = self.uid.to_string();
+                ["setpriv", &format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--no-new-privs"]
+                    .map(String::from)
+                    .into()
+            }
+        };
+        let mut command = Command::new(words.remove(0));
+        command.args(words).arg(program).env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").current_dir(home);
         command
     }
 }

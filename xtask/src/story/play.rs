@@ -3,7 +3,7 @@
 //! Every step checks what it claims, so a story that differs from this one ends with an error. The chapters follow the
 //! order of events; their numbers are those of the requirement.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -18,6 +18,7 @@ use super::{
     vendor::Vendor,
 };
 use crate::{
+    elevation::{Answer, Elevation, Person},
     mail_rig::{DOMAIN, MailRig},
     programs::{OLD, OLDEST, Programs},
     webmail::WebMail,
@@ -153,7 +154,7 @@ impl World {
         let pcs = stage.path("pcs");
         let [ready, refuses, accepts, away, reinstalls, admin] =
             PEOPLE.map(|(name, pc, uid)| Pc::new(&pcs, pc, uid, &format!("{name}@{DOMAIN}")));
-        Ok(Self {
+        let mut world = Self {
             vendor,
             site,
             ready: ready?,
@@ -164,7 +165,26 @@ impl World {
             admin: admin?,
             webmail,
             ledger: Ledger::default(),
-        })
+        };
+        world.people_who_can_be_asked(stage)?;
+        Ok(world)
+    }
+
+    /// On four PCs somebody can be asked for the administrator's password: by sudo, and on carol's by polkit.
+    fn people_who_can_be_asked(&mut self, stage: &Stage) -> Result<()> {
+        let [_, (bob, _, bobs), (carol, _, carols), _, (erin, _, erins), (frank, _, franks)] = PEOPLE;
+        let with_sudo = [
+            Person::new(bob, bobs, Answer::Refuse),
+            Person::new(erin, erins, Answer::Right),
+            Person::administrator(frank, franks),
+        ];
+        let sudo = Arc::new(Elevation::sudo(&stage.path("sudo"), &with_sudo)?);
+        let polkit = Elevation::polkit(&stage.path("polkit"), &[Person::new(carol, carols, Answer::Right)])?;
+        self.refuses.elevate_with(&sudo, bob);
+        self.reinstalls.elevate_with(&sudo, erin);
+        self.admin.elevate_with(&sudo, frank);
+        self.accepts.elevate_with(&Arc::new(polkit), carol);
+        Ok(())
     }
 
     /// Everybody, in the order of the story.
