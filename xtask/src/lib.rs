@@ -7,7 +7,7 @@
 //! | [`mail_rig`] | a real mail server, a real mail client, and child processes that never outlive us |
 //! | [`browser`] | a real browser: Chromium |
 //! | [`webmail`] | a real WebMail: Roundcube, and people who use it |
-//! | [`elevation`] | people who are asked for the administrator's password: sudo and polkit |
+//! | [`elevation_rig`] | people who are asked for the administrator's password: sudo and polkit |
 //! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
 //! | [`mod@bench`] | the figures |
 
@@ -18,7 +18,6 @@ pub mod browser;
 pub mod ci;
 pub mod demo;
 pub mod docs;
-pub mod elevation;
 pub mod packages;
 pub mod programs;
 pub mod story;
@@ -27,6 +26,7 @@ pub mod webmail;
 
 use std::path::PathBuf;
 
+pub use elevation_rig;
 pub use mail_rig::{self, client as mail_client, process};
 
 /// The workspace's folder.

@@ -24,6 +24,9 @@ pub struct Account {
     pub mail: MailServer,
     /// Where the secrets are.
     pub secrets: Place,
+    /// The command that gets the administrator's rights, with its arguments. `None`: the machine's, or the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elevation: Option<Vec<String>>,
 }
 
 /// Why there is no account.
@@ -108,6 +111,7 @@ mod tests {
                 webmail: None,
             },
             secrets: Place::File,
+            elevation: Some(vec!["sudo".into(), "-A".into()]),
         };
         account.save(data.path()).unwrap();
         account.save(data.path()).unwrap();

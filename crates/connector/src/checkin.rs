@@ -6,7 +6,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use protocol::{
     Decision, Version,
-    message::{ConnectorCheckIn, ConnectorDirective, Gate, V},
+    message::{ConnectorCheckIn, ConnectorDirective, MAX_TEXT, V},
+    policy::UpgradePolicy,
     product::{Platform, ProductId},
 };
 use tokio::sync::{Notify, watch};
@@ -15,7 +16,8 @@ use crate::{
     backoff::{Backoff, draw},
     clock,
     gate::{Updater, Verdict},
-    gatekeeper::GateKeeper,
+    gatekeeper::{GateKeeper, GateState},
+    installer::Told,
     live::Live,
     local::StoreHandle,
     server_client::{ServerClient, ServerError},
@@ -53,6 +55,10 @@ pub struct CheckIn {
     pub hostname: String,
     /// Set by the event stream: ask again, now.
     pub wake: Arc<Notify>,
+    /// The machine's own policy, which goes before the site's.
+    pub policy: Option<UpgradePolicy>,
+    /// What the server said last, for whoever carries it out.
+    pub told: watch::Sender<Option<Told>>,
     /// When the server last answered.
     pub answered: watch::Sender<Option<Timestamp>>,
 }
@@ -63,8 +69,8 @@ impl CheckIn {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let mut gate = self.gate.subscribe();
         loop {
-            let told = gate.borrow_and_update().gate;
-            let pause = match self.once(told).await {
+            let told = gate.borrow_and_update().clone();
+            let pause = match self.once(&told).await {
                 Ok(pause) => {
                     backoff.reset();
                     pause
@@ -82,14 +88,14 @@ impl CheckIn {
                 () = tokio::time::sleep(pause) => {}
                 () = self.wake.notified() => {}
                 // The gatekeeper lives as long as this future.
-                _ = gate.wait_for(|state| state.gate != told) => {}
+                _ = gate.wait_for(|state| state.gate != told.gate || detail(state) != detail(&told)) => {}
             }
             tokio::time::sleep(GATHER).await;
         }
     }
 
     /// Asks once; gives when to ask again.
-    async fn once(&self, gate: Gate) -> Result<Duration, ServerError> {
+    async fn once(&self, gate: &GateState) -> Result<Duration, ServerError> {
         let product = ProductId::connector();
         let updater = match self.updater.status().await {
             Ok(status) => Some(status),
@@ -110,12 +116,12 @@ impl CheckIn {
             v: V,
             product,
             version: self.version.clone(),
-            gate,
+            gate: gate.gate,
             outbox,
             hostname: self.hostname.clone(),
             platform: Platform::current(),
             ticket: updater.as_ref().and_then(|status| status.ticket.clone()),
-            detail: None,
+            detail: detail(gate),
         };
         let answer = self.server.check_in(&token, &check_in).await?;
         self.answered.send_replace(Some(clock::now()));
@@ -148,6 +154,10 @@ impl CheckIn {
         if changed {
             self.keep(&verdict).await;
         }
+        let mut directive = answer.directive.clone();
+        directive.policy = self.policy.unwrap_or(directive.policy);
+        let told = Told { directive, ask_again: answer.ask_again_seconds.map(Duration::from_secs) };
+        self.told.send_if_modified(|known| known.replace(told.clone()).as_ref() != Some(&told));
     }
 
     async fn keep(&self, verdict: &Verdict) {
@@ -167,6 +177,12 @@ impl CheckIn {
             tracing::warn!(%error, "the secrets cannot be read again");
         }
     }
+}
+
+/// What the administrator should know of this PC.
+fn detail(gate: &GateState) -> Option<String> {
+    let text = gate.installer.as_ref()?.report();
+    Some(text.chars().take(MAX_TEXT).collect())
 }
 
 /// Listens to the site's server, for ever, and wakes the check-in.

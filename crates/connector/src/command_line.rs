@@ -10,12 +10,13 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lockstep_connector::{
     account::Account,
-    clock, instance, platform, profile,
-    run::{self, RunOptions},
-    self_check,
+    autostart, clock, instance, platform, profile, self_check,
     setup::{self, SetupOptions},
     status::Status,
 };
+
+mod start;
+mod upgrade;
 
 /// An offline mailbox for any mail program: mail is read, changed and queued on this computer, also without the mail
 /// server, and kept the same on both sides.
@@ -27,7 +28,8 @@ use lockstep_connector::{
         lockstep-connector setup --user alice@example.com   make an account, and say how to set up the mail program\n  \
         lockstep-connector run                              serve local mail and synchronise\n  \
         lockstep-connector status                           say how things stand\n  \
-        lockstep-connector status --json                    the same for a script"
+        lockstep-connector status --json                    the same for a script\n  \
+        lockstep-connector upgrade                          install the version that the mail server needs, now"
 )]
 pub struct Arguments {
     /// Print the version
@@ -51,9 +53,31 @@ enum Command {
     /// Say how things stand
     #[command(after_help = "Examples:\n  lockstep-connector status\n  lockstep-connector status --json")]
     Status(StatusOptions),
+    /// Install, on a computer without Lockstep Updater, what the mail server needs, now; asks for the administrator's password
+    #[command(after_help = "Examples:\n  \
+        lockstep-connector upgrade\n  \
+        lockstep-connector upgrade --elevation sudo   (asks in this terminal)")]
+    Upgrade(Upgrade),
+    /// Install from the unpacked download that this program lies in, for everybody on this computer; asks for the
+    /// administrator's password
+    #[command(after_help = "Examples:\n  \
+        bin/lockstep-connector install\n  \
+        bin/lockstep-connector install --elevation sudo   (asks in this terminal)")]
+    Install(Install),
     /// Say whether this program can run here; touches nothing
     #[command(after_help = "Example:\n  lockstep-connector self-check && echo fine")]
     SelfCheck,
+}
+
+/// A command and its arguments, as they were typed in one piece.
+#[derive(Debug, Clone)]
+struct Words(Vec<String>);
+
+fn elevation_command(text: &str) -> Result<Words, String> {
+    match shlex::split(text) {
+        Some(words) if !words.is_empty() => Ok(Words(words)),
+        _ => Err("expected a command with its arguments, such as \"sudo -A\"".into()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -82,9 +106,32 @@ struct Setup {
     /// Port of the local submission server; 0 for any free one [default: 1587 or the next free one]
     #[arg(long)]
     smtp_port: Option<u16>,
+    /// The command that gets the administrator's rights for an upgrade where there is no updater, such as "sudo -A"
+    /// [default: what the computer's etc/lockstep/connector.toml says, else pkexec]
+    #[arg(long, value_name = "COMMAND", value_parser = elevation_command)]
+    elevation: Option<Words>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Upgrade {
+    #[command(flatten)]
+    places: Places,
+    /// The command that gets the administrator's rights, this time
+    #[arg(long, value_name = "COMMAND", value_parser = elevation_command)]
+    elevation: Option<Words>,
+}
+
+#[derive(Debug, Args)]
+struct Install {
+    /// The computer's root directory, under which everything is installed
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+    /// The command that gets the administrator's rights
+    #[arg(long, value_name = "COMMAND", value_parser = elevation_command)]
+    elevation: Option<Words>,
 }
 
 #[derive(Debug, Args)]
@@ -113,8 +160,10 @@ pub fn run(arguments: Arguments, version: &str) -> Result<ExitCode> {
     };
     match command {
         Command::Setup(options) => run_setup(&options, version),
-        Command::Run(places) => run_connector(&places, version),
+        Command::Run(places) => start::run(&places, version),
         Command::Status(options) => run_status(&options, version),
+        Command::Upgrade(options) => upgrade::upgrade(&options, version),
+        Command::Install(options) => upgrade::install(&options),
         Command::SelfCheck => {
             self_check::run(version)?;
             println!("lockstep-connector {version} can run here");
@@ -126,19 +175,27 @@ pub fn run(arguments: Arguments, version: &str) -> Result<ExitCode> {
 fn run_setup(options: &Setup, version: &str) -> Result<ExitCode> {
     log_to_stderr("warn");
     let data = options.places.data()?;
-    let profile = profile::find(&options.places.root, &std::env::current_exe()?)?;
+    let program = std::env::current_exe()?;
+    let profile = profile::find(&options.places.root, &program)?.profile;
     let password = read_password(options)?;
     let wishes = SetupOptions {
         user: options.user.clone(),
         imap_port: options.imap_port,
         smtp_port: options.smtp_port,
         hostname: profile::hostname(&options.places.root),
+        elevation: options.elevation.clone().map(|Words(words)| words),
     };
-    let program = runtime()?.block_on(setup::run(&data, &profile, &wishes, &password, version))?;
+    let made = runtime()?.block_on(setup::run(&data, &profile, &wishes, &password, version))?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&program)?);
+        println!("{}", serde_json::to_string_pretty(&made)?);
     } else {
-        println!("{}\n\nNow start it: lockstep-connector run", program.report());
+        println!("{}\n\nNow start it: lockstep-connector run", made.report());
+    }
+    if let Some(directory) = platform::autostart() {
+        match autostart::write(&directory, &start::command(&options.places.root, &data, &program)) {
+            Ok(entry) => eprintln!("It starts when you log in ({}).", entry.display()),
+            Err(error) => eprintln!("It does not start by itself when you log in: {error}"),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -160,24 +217,6 @@ fn read_password(options: &Setup) -> Result<String> {
         bail!("the password is empty");
     }
     Ok(password)
-}
-
-fn run_connector(places: &Places, version: &str) -> Result<ExitCode> {
-    log_to_stderr("info");
-    let options = RunOptions {
-        root: places.root.clone(),
-        data: places.data()?,
-        program: std::env::current_exe()?,
-        version: version.to_owned(),
-    };
-    let stop = async {
-        if let Err(error) = platform::asked_to_stop().await {
-            tracing::error!(%error, "cannot wait for the wish to stop; kill the program to end it");
-            std::future::pending().await
-        }
-    };
-    runtime()?.block_on(run::run(options, stop))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn run_status(options: &StatusOptions, version: &str) -> Result<ExitCode> {

@@ -21,6 +21,8 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::installer::state::{Installer, Stage};
+
 /// The site's last decision about a version of this program. Kept on disk, so that a restart does not open the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -82,6 +84,23 @@ pub enum Updater {
     Present(ProductState),
 }
 
+/// What a user who is cut off should know, however the installer stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutOff {
+    /// The version that runs.
+    pub running: Version,
+    /// The version that is needed, if there is one.
+    pub needed: Option<Version>,
+    /// Why, in the server's words.
+    pub why: String,
+    /// What to do, in words.
+    pub what_to_do: String,
+    /// Where people read mail in a browser.
+    pub webmail: Option<String>,
+    /// Whether there is an updater on this PC, which may still mend it.
+    pub updater: bool,
+}
+
 /// The gate's state, and all that it depends on.
 #[derive(Debug, Clone)]
 pub struct GateMachine {
@@ -89,6 +108,7 @@ pub struct GateMachine {
     verdict: Option<Verdict>,
     asked: bool,
     updater: Updater,
+    installer: Option<Installer>,
     mail: Mail,
     gate: Gate,
     /// When `gate` last changed.
@@ -108,6 +128,7 @@ impl GateMachine {
             verdict,
             asked: false,
             updater: Updater::Missing,
+            installer: None,
             mail: Mail::Untried,
             gate,
             since: now,
@@ -143,6 +164,22 @@ impl GateMachine {
     pub fn updater(&mut self, updater: Updater, now: Timestamp) {
         self.updater = updater;
         self.settle(now);
+    }
+
+    /// How the installer stands, on a PC without an updater.
+    pub fn installer(&mut self, installer: Option<Installer>, now: Timestamp) {
+        self.installer = installer;
+        self.settle(now);
+    }
+
+    /// How the installer stands. `None`: there is an updater, or nothing to install.
+    pub fn installer_state(&self) -> Option<&Installer> {
+        self.installer.as_ref().filter(|_| self.updater == Updater::Missing)
+    }
+
+    /// Whether there is an updater on this PC.
+    pub fn has_updater(&self) -> bool {
+        self.updater != Updater::Missing
     }
 
     /// How the mail server was found. Ignored when no mail may pass: then it was found before the gate closed.
@@ -200,6 +237,23 @@ impl GateMachine {
         }
     }
 
+    /// What a user should know who cannot get at new mail because this version is outdated. `None`: that is not so, or an
+    /// upgrade is under way.
+    pub fn cut_off(&self) -> Option<CutOff> {
+        let verdict = self.verdict.as_ref().filter(|_| self.is_incompatible() && self.gate == Gate::Offline)?;
+        Some(CutOff {
+            running: self.running.clone(),
+            needed: verdict.needed.clone(),
+            why: verdict.why.clone(),
+            what_to_do: match &self.updater {
+                Updater::Missing => by_hand(verdict),
+                Updater::Present(_) => self.what_to_do(verdict),
+            },
+            webmail: verdict.webmail.clone(),
+            updater: self.has_updater(),
+        })
+    }
+
     fn incompatible_notice(&self, verdict: &Verdict) -> String {
         let needs = match &verdict.needed {
             Some(version) => format!("version {version} is needed"),
@@ -227,9 +281,19 @@ impl GateMachine {
 
     fn what_to_do(&self, verdict: &Verdict) -> String {
         match &self.updater {
-            Updater::Missing => match &verdict.integration_page {
-                Some(page) => format!("To go on, install it from {page} (this asks for the administrator's password)."),
-                None => "To go on, ask the administrator to install it.".to_owned(),
+            Updater::Missing => match &self.installer {
+                Some(Installer { stage: Stage::Asking, .. }) => {
+                    "The administrator's password is being asked for now, to install it.".to_owned()
+                }
+                Some(Installer { stage: Stage::Installed, .. }) => "It is installed; one moment.".to_owned(),
+                Some(installer @ Installer { stage: Stage::Refused | Stage::Failed, .. }) => {
+                    let again = match installer.next {
+                        Some(next) => format!(" It is tried again on {}.", next.strftime("%d %b %Y at %H:%M UTC")),
+                        None => String::new(),
+                    };
+                    format!("{}.{again} {}", installer.words(), by_hand(verdict))
+                }
+                _ => by_hand(verdict),
             },
             Updater::Present(state) if state.state == DeviceState::AwaitingConsent => {
                 "It is ready on this computer and waits for your consent: lockstep-updater consent.".to_owned()
@@ -271,6 +335,19 @@ impl GateMachine {
             },
             _ => Gate::Offline,
         }
+    }
+}
+
+/// What a user can do without an updater.
+fn by_hand(verdict: &Verdict) -> String {
+    if verdict.needed.is_none() {
+        return "Ask the administrator.".to_owned();
+    }
+    match &verdict.integration_page {
+        Some(page) => format!(
+            "To go on, run: lockstep-connector upgrade, or install it from {page} (both ask for the administrator's password)."
+        ),
+        None => "To go on, run: lockstep-connector upgrade (it asks for the administrator's password).".to_owned(),
     }
 }
 
@@ -403,6 +480,20 @@ mod tests {
         let mut gate = online();
         gate.decided(incompatible(), at(5));
         insta::assert_snapshot!("notice_without_updater", gate.notice().unwrap());
+        let refused = Installer {
+            stage: Stage::Refused,
+            version: Some(version("7.3.0")),
+            at: at(1_700_000_000),
+            next: Some(at(1_700_086_400)),
+            detail: Some("the prompt was dismissed".into()),
+        };
+        gate.installer(Some(refused.clone()), at(5));
+        insta::assert_snapshot!("notice_refused", gate.notice().unwrap());
+        assert_eq!(gate.cut_off().unwrap().needed, Some(version("7.3.0")));
+        assert!(!gate.cut_off().unwrap().what_to_do.contains("tried again"), "it holds for longer than a prompt");
+        gate.installer(Some(Installer { stage: Stage::Asking, ..refused }), at(5));
+        assert!(gate.notice().unwrap().contains("is being asked for now"));
+        gate.installer(None, at(6));
         gate.updater(present(DeviceState::Staging), at(6));
         insta::assert_snapshot!("notice_upgrading", gate.notice().unwrap());
         gate.updater(present(DeviceState::AwaitingConsent), at(6));

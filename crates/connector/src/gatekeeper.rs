@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use protocol::message::Gate;
 use tokio::sync::watch;
 
-use crate::gate::GateMachine;
+use crate::{
+    gate::{CutOff, GateMachine},
+    installer::state::Installer,
+};
 
 /// The gate as others see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,12 @@ pub struct GateState {
     pub last_offline_at: Option<Timestamp>,
     /// What the user should know.
     pub notice: Option<String>,
+    /// Why this version is cut off, if it is and nothing is under way.
+    pub cut_off: Option<CutOff>,
+    /// How the installer stands, on a PC without an updater.
+    pub installer: Option<Installer>,
+    /// Whether there is an updater on this PC.
+    pub updater: bool,
 }
 
 impl GateState {
@@ -34,6 +43,9 @@ impl GateState {
             last_online_at: machine.last_online_at(),
             last_offline_at: machine.last_offline_at(),
             notice: machine.notice(),
+            cut_off: machine.cut_off(),
+            installer: machine.installer_state().cloned(),
+            updater: machine.has_updater(),
         }
     }
 }

@@ -10,6 +10,8 @@
 //! | [`setup`] | makes an account on this PC |
 //! | [`gate`], [`gatekeeper`] | online, offline, upgrading: a pure machine, and who holds it |
 //! | [`checkin`], [`server_client`], [`sse`], [`updater_client`] | asking the site's server and the local updater |
+//! | [`installer`], [`autostart`] | upgrading without an updater, making room for the machine's connector; starting at login |
+//! | [`notices`] | telling the user who is cut off: a desktop notification, a local message |
 //! | [`upstream`], [`sync`] | IMAP towards the mail server: the client, and keeping both sides the same |
 //! | [`submission`], [`outbox`] | submission towards the mail server: the client, and what waits to be sent |
 //! | [`local`] | the local IMAP and submission servers, and the thread that the store lives on |
@@ -17,15 +19,18 @@
 //! | [`tls`], [`files`], [`clock`], [`backoff`], [`platform`] | whom to believe, private files, time, patience, systems |
 
 pub mod account;
+pub mod autostart;
 pub mod backoff;
 pub mod checkin;
 pub mod clock;
 pub mod files;
 pub mod gate;
 pub mod gatekeeper;
+pub mod installer;
 pub mod instance;
 pub mod live;
 pub mod local;
+pub mod notices;
 pub mod outbox;
 pub mod platform;
 pub mod profile;

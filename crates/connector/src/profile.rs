@@ -21,6 +21,14 @@ pub enum ProfileError {
         /// Why.
         source: std::io::Error,
     },
+    /// The vendor's root does not lie beside it.
+    #[error("cannot read {path}, without which nothing can be verified; get it from the integration page")]
+    NoVendorRoot {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// There is one, but it is damaged.
     #[error("{path} is damaged; get a new one from the integration page")]
     Damaged {
@@ -31,13 +39,35 @@ pub enum ProfileError {
     },
 }
 
+/// A site profile, and where it was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What it says.
+    pub profile: SiteProfile,
+    /// The file's very bytes.
+    pub bytes: Vec<u8>,
+    /// The folder that it lies in.
+    pub folder: PathBuf,
+}
+
+impl Found {
+    /// The vendor's pinned TUF root, which lies beside the profile, verbatim.
+    ///
+    /// # Errors
+    /// [`ProfileError::NoVendorRoot`].
+    pub fn vendor_root(&self) -> Result<Vec<u8>, ProfileError> {
+        let path = self.folder.join("root.json");
+        std::fs::read(&path).map_err(|source| ProfileError::NoVendorRoot { path, source })
+    }
+}
+
 /// Finds the site profile: the machine's (`ROOT/etc/lockstep/site.json`), which only an administrator can write, goes
 /// before the one that came beside the program (`program` is the running executable).
 ///
 /// # Errors
 /// [`ProfileError`]. A damaged machine profile is an error, not a reason to look further: else a user could
 /// get rid of it by damaging it.
-pub fn find(root: &Path, program: &Path) -> Result<SiteProfile, ProfileError> {
+pub fn find(root: &Path, program: &Path) -> Result<Found, ProfileError> {
     let beside = program.parent().unwrap_or(Path::new("."));
     let places = [root.join("etc/lockstep/site.json"), beside.join("site.json"), beside.join("..").join("site.json")];
     for path in &places {
@@ -46,7 +76,10 @@ pub fn find(root: &Path, program: &Path) -> Result<SiteProfile, ProfileError> {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => continue,
             Err(source) => return Err(ProfileError::Unreadable { path: path.clone(), source }),
         };
-        return serde_json::from_slice(&text).map_err(|source| ProfileError::Damaged { path: path.clone(), source });
+        let profile =
+            serde_json::from_slice(&text).map_err(|source| ProfileError::Damaged { path: path.clone(), source })?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        return Ok(Found { profile, bytes: text, folder });
     }
     Err(ProfileError::Missing(places.into()))
 }
@@ -73,12 +106,12 @@ mod tests {
         assert!(matches!(find(pc.path(), &program), Err(ProfileError::Missing(_))));
 
         std::fs::write(pc.path().join("app/site.json"), PROFILE.replace("NAME", "above")).unwrap();
-        assert_eq!(find(pc.path(), &program).unwrap().server, "https://above:4443");
+        assert_eq!(find(pc.path(), &program).unwrap().profile.server, "https://above:4443");
         std::fs::write(pc.path().join("app/bin/site.json"), PROFILE.replace("NAME", "beside")).unwrap();
-        assert_eq!(find(pc.path(), &program).unwrap().server, "https://beside:4443");
+        assert_eq!(find(pc.path(), &program).unwrap().profile.server, "https://beside:4443");
         std::fs::create_dir_all(pc.path().join("etc/lockstep")).unwrap();
         std::fs::write(pc.path().join("etc/lockstep/site.json"), PROFILE.replace("NAME", "machine")).unwrap();
-        assert_eq!(find(pc.path(), &program).unwrap().server, "https://machine:4443");
+        assert_eq!(find(pc.path(), &program).unwrap().profile.server, "https://machine:4443");
 
         std::fs::write(pc.path().join("etc/lockstep/site.json"), "{").unwrap();
         assert!(matches!(find(pc.path(), &program), Err(ProfileError::Damaged { .. })));

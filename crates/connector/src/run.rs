@@ -21,10 +21,11 @@ use crate::{
     clock,
     gate::{GateMachine, Verdict},
     gatekeeper::GateKeeper,
+    installer::{self, Installation, Told, per_machine},
     instance::{Instance, InstanceError},
     live::{Live, LiveError},
     local::{self, CallError, Credentials, LocalContext, ServeError, StoreHandle},
-    outbox, profile,
+    notices, outbox, profile,
     server_client::ServerClient,
     status::Status,
     sync,
@@ -88,12 +89,24 @@ pub struct RunOptions {
     pub version: String,
 }
 
-/// Runs until `stop` is ready.
+/// Why a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As asked.
+    Asked,
+    /// The connector that is installed for everybody on this PC is to go on, by its launcher, with the same data.
+    TakenOver,
+}
+
+/// Runs until `stop` is ready, or the machine's connector is to take over.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start. After that nothing ends it but `stop`.
-pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<Ended, RunError> {
     let version = protocol::product::parse_version(&options.version)?;
+    if is_outlived(&options, &version) {
+        return Ok(Ended::TakenOver);
+    }
     // Without an account there is nothing to run, and no directory to lock.
     let account = Account::load(&options.data).map_err(LiveError::Account)?;
     let _instance = Instance::acquire(&options.data).await?;
@@ -109,6 +122,7 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     let gate = Arc::new(GateKeeper::new(machine.after(start.last_online_at, start.last_offline_at)));
     let progress = Arc::new(sync::Progress::default());
     let answered = watch::Sender::new(None);
+    let told = watch::Sender::new(None);
     let (tell_stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
 
@@ -125,7 +139,9 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     let updater = UpdaterClient::new(&options.root);
     let healthy = updater.clone();
     tasks.spawn(async move { healthy.confirm_healthy().await });
-    ask_server(&mut tasks, &options, version, updater, &store, &live, &gate, &answered);
+    let server = ask_server(&mut tasks, &options, version.clone(), updater, &store, &live, &gate, &answered, &told);
+    tasks.spawn(notices::run(store.clone(), gate.clone(), account.user.clone()));
+    let upgrade = installer::run(installer_task(&options, version, &account, server, &gate, &told));
     tasks.spawn(sync::run(store.clone(), gate.clone(), live.settings(), progress.clone()));
     tasks.spawn(read_password_again(live.clone(), progress.clone()));
     tasks.spawn(tidy::run(store.clone(), tidy::AFTER_START));
@@ -143,7 +159,10 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     tasks.spawn(async move { keeping.run().await });
     tracing::info!(version = %options.version, user = %account.user, imap = account.imap_port, smtp = account.smtp_port, "serving local mail");
 
-    stop.await;
+    let ended = tokio::select! {
+        () = stop => Ended::Asked,
+        () = upgrade => Ended::TakenOver,
+    };
     tracing::info!("stopping");
     tell_stop.send_replace(true);
     let closed = async { while closing.join_next().await.is_some() {} };
@@ -152,7 +171,44 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     }
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}
-    Ok(())
+    Ok(ended)
+}
+
+/// Whether a newer connector is installed on this PC for everybody. It may have used the store already, which this older
+/// program then could not open.
+fn is_outlived(options: &RunOptions, version: &Version) -> bool {
+    !per_machine::is_machines_own(&options.root, &options.program)
+        && per_machine::updater_is_installed(&options.root)
+        && per_machine::connector(&options.root).is_some_and(|machines| machines > *version)
+}
+
+/// What looks after the upgrade where there is no updater.
+fn installer_task(
+    options: &RunOptions,
+    version: Version,
+    account: &Account,
+    server: Option<(profile::Found, ServerClient)>,
+    gate: &Arc<GateKeeper>,
+    told: &watch::Sender<Option<Told>>,
+) -> installer::Task {
+    let workshop = server.and_then(|(found, server)| {
+        let workshop = installer::workshop(&found, &options.data, server, &version);
+        workshop
+            .inspect_err(|error| tracing::warn!(%error, "this connector cannot be upgraded without an updater"))
+            .ok()
+    });
+    installer::Task {
+        installation: Installation {
+            data: options.data.clone(),
+            root: options.root.clone(),
+            elevation: installer::elevation(&options.root, account.elevation.as_deref()),
+        },
+        workshop,
+        program: options.program.clone(),
+        version,
+        gate: gate.clone(),
+        told: told.subscribe(),
+    }
 }
 
 /// The last run's "online" must not be read as this one's while it starts.
@@ -184,16 +240,18 @@ fn ask_server(
     live: &Arc<Live>,
     gate: &Arc<GateKeeper>,
     answered: &watch::Sender<Option<jiff::Timestamp>>,
-) {
-    let server = profile::find(&options.root, &options.program)
-        .map_err(|e| e.to_string())
-        .and_then(|profile| ServerClient::new(&profile, &options.version).map_err(|e| e.to_string()));
-    let server = match server {
-        Ok(server) => server,
+    told: &watch::Sender<Option<Told>>,
+) -> Option<(profile::Found, ServerClient)> {
+    let found = profile::find(&options.root, &options.program).map_err(|e| e.to_string()).and_then(|found| {
+        let server = ServerClient::new(&found.profile, &options.version).map_err(|e| e.to_string())?;
+        Ok((found, server))
+    });
+    let (found, server) = match found {
+        Ok(found) => found,
         Err(error) => {
             tracing::error!(%error, "the site's server cannot be asked");
             gate.change(|machine, now| machine.not_decided(now));
-            return;
+            return None;
         }
     };
     let wake = Arc::new(Notify::new());
@@ -206,11 +264,14 @@ fn ask_server(
         version,
         hostname: profile::hostname(&options.root),
         wake: wake.clone(),
+        policy: found.profile.policy,
+        told: told.clone(),
         answered: answered.clone(),
     };
     tasks.spawn(async move { match check_in.run().await {} });
-    let live = live.clone();
-    tasks.spawn(async move { match checkin::listen(&server, &live, &wake).await {} });
+    let (live, listening) = (live.clone(), server.clone());
+    tasks.spawn(async move { match checkin::listen(&listening, &live, &wake).await {} });
+    Some((found, server))
 }
 
 /// After a refused login the user may have run `setup` with a new password.

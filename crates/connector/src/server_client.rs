@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Bytes of an answer, at most.
-pub const MAX_ANSWER: usize = 256 * 1024;
+pub const MAX_ANSWER: u64 = 256 * 1024;
 
 /// How long a request may take: long enough for a busy server, short enough for a start.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -49,8 +49,8 @@ pub enum ServerError {
         error: String,
     },
     /// Its answer is too long.
-    #[error("the site's server sent more than {MAX_ANSWER} bytes")]
-    TooLong,
+    #[error("the site's server sent more than {0} bytes")]
+    TooLong(u64),
     /// Its answer is not the message that was expected.
     #[error("the site's server sent an answer that is not understood")]
     Malformed(#[source] serde_json::Error),
@@ -129,6 +129,35 @@ impl ServerClient {
         Ok(PushStream { response, parser: SseParser::default(), ready: Vec::new() })
     }
 
+    /// The transport, for packages.
+    pub fn http(&self) -> &Client {
+        &self.http
+    }
+
+    /// The address of something in the mirror of the vendor's repository.
+    ///
+    /// # Errors
+    /// [`ServerError::BadAddress`] when the server's address cannot have paths.
+    pub fn mirror(&self, path: &str) -> Result<reqwest::Url, ServerError> {
+        let bad = || ServerError::BadAddress(self.base.clone());
+        let mut url = reqwest::Url::parse(&self.base).map_err(|_| bad())?;
+        url.path_segments_mut().map_err(|()| bad())?.pop_if_empty().push("tuf").extend(path.split('/'));
+        Ok(url)
+    }
+
+    /// A small file of the mirror, such as TUF metadata, of at most `limit` bytes. `None`: there is none.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn small_file(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        let request = self.http.get(self.mirror(path)?).timeout(REQUEST);
+        let response = request.send().await.map_err(ServerError::Unreachable)?;
+        match response.status() {
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(None),
+            _ => whole(successful(response).await?, limit).await.map(Some),
+        }
+    }
+
     async fn post<A: DeserializeOwned>(
         &self,
         path: &str,
@@ -140,7 +169,7 @@ impl ServerClient {
             request = request.bearer_auth(token);
         }
         let response = successful(request.send().await.map_err(ServerError::Unreachable)?).await?;
-        serde_json::from_slice(&whole(response).await?).map_err(ServerError::Malformed)
+        serde_json::from_slice(&whole(response, MAX_ANSWER).await?).map_err(ServerError::Malformed)
     }
 }
 
@@ -180,7 +209,7 @@ async fn successful(response: Response) -> Result<Response, ServerError> {
     if status.is_success() {
         return Ok(response);
     }
-    let body = whole(response).await.unwrap_or_default();
+    let body = whole(response, MAX_ANSWER).await.unwrap_or_default();
     let error = match serde_json::from_slice::<Failure>(&body) {
         Ok(failure) => failure.error.chars().filter(|c| !c.is_control()).take(500).collect(),
         Err(_) => format!("HTTP {status}"),
@@ -188,12 +217,12 @@ async fn successful(response: Response) -> Result<Response, ServerError> {
     Err(ServerError::Refused { status, error })
 }
 
-async fn whole(mut response: Response) -> Result<Vec<u8>, ServerError> {
+async fn whole(mut response: Response, limit: u64) -> Result<Vec<u8>, ServerError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(ServerError::Unreachable)? {
         body.extend_from_slice(&chunk);
-        if body.len() > MAX_ANSWER {
-            return Err(ServerError::TooLong);
+        if body.len() as u64 > limit {
+            return Err(ServerError::TooLong(limit));
         }
     }
     Ok(body)

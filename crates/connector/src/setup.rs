@@ -65,6 +65,8 @@ pub struct SetupOptions {
     pub smtp_port: Option<u16>,
     /// The PC's name.
     pub hostname: String,
+    /// The command that gets the administrator's rights. `None`: what was set up before.
+    pub elevation: Option<Vec<String>>,
 }
 
 /// How to set up the mail program.
@@ -161,8 +163,16 @@ pub async fn run(
     };
     let secrets = Secrets { token: answer.token, mail_password: password.to_owned(), local_password };
     let place = secrets::save(data, &seat, &secrets).await?;
-    let account =
-        Account { v: 1, user: user.to_owned(), seat, imap_port, smtp_port, mail: answer.mail, secrets: place };
+    let account = Account {
+        v: 1,
+        user: user.to_owned(),
+        seat,
+        imap_port,
+        smtp_port,
+        mail: answer.mail,
+        secrets: place,
+        elevation: options.elevation.clone().or_else(|| before.and_then(|account| account.elevation)),
+    };
     account.save(data)?;
     Ok(MailProgram {
         v: 1,
@@ -229,7 +239,8 @@ mod tests {
         let data = dir.path().join("data");
         let profile = serde_json::from_str(r#"{"v":1,"server":"https://127.0.0.1:1","enrolment_key":"k"}"#).unwrap();
         for bad in ["alice", "@x", "a@", "a b@c", "a@b\n"] {
-            let options = SetupOptions { user: bad.into(), imap_port: None, smtp_port: None, hostname: "pc".into() };
+            let (user, hostname) = (bad.into(), "pc".into());
+            let options = SetupOptions { user, imap_port: None, smtp_port: None, hostname, elevation: None };
             let trimmed_is_good = bad.trim() == "a@b";
             let result = run(&data, &profile, &options, "pw", "7.2.0").await;
             assert_eq!(matches!(result, Err(SetupError::BadUser(_))), !trimmed_is_good, "{bad:?}");

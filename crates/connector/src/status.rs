@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use protocol::message::Gate;
 use serde::{Deserialize, Serialize};
 
-use crate::account::Account;
+use crate::{account::Account, installer::state::Installer};
 
 /// How a connector stands. Times are RFC 3339 with milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,12 @@ pub struct Status {
     pub last_offline_at: Option<Timestamp>,
     /// What the user should know.
     pub notice: Option<String>,
+    /// Whether there is an updater on this computer. `None`: not looked yet.
+    #[serde(default)]
+    pub updater: Option<bool>,
+    /// How the installer stands, on a computer without an updater.
+    #[serde(default)]
+    pub installer: Option<Installer>,
     /// A change that the mail server does not take for now.
     pub problem: Option<String>,
     /// Messages that wait to be sent.
@@ -96,6 +102,8 @@ impl Status {
             last_online_at: before.and_then(|before| before.last_online_at),
             last_offline_at: if was_online { Some(now) } else { before.and_then(|before| before.last_offline_at) },
             notice: None,
+            updater: None,
+            installer: None,
             problem: None,
             outbox: before.map_or(0, |before| before.outbox),
             failed: before.map_or(0, |before| before.failed),
@@ -128,6 +136,13 @@ impl Status {
         };
         lines.push(format!("lockstep-connector {} of {}: {state} since {:.0}", self.version, self.user, self.since));
         lines.extend(self.notice.clone().filter(|_| self.running));
+        if self.running && self.updater == Some(false) {
+            lines.push("Updater: none on this computer, so an upgrade asks for the administrator's password".into());
+        }
+        if let Some(installer) = self.installer.as_ref().filter(|_| self.running) {
+            let again = installer.next.map(|next| format!("; tried again on {next:.0}")).unwrap_or_default();
+            lines.push(format!("Upgrade: {} ({:.0}){again}", installer.words(), installer.at));
+        }
         lines.extend(self.problem.iter().map(|problem| format!("Not done yet: {problem}")));
         lines.push(format!(
             "Mail program: 127.0.0.1, IMAP port {}, SMTP port {}, user {}",
@@ -178,6 +193,14 @@ mod tests {
             last_online_at: Some(at(1_600_000_000)),
             last_offline_at: Some(at(1_700_000_000)),
             notice: Some("Offline: the mail server does not answer.".into()),
+            updater: Some(false),
+            installer: Some(Installer {
+                stage: crate::installer::state::Stage::Refused,
+                version: Some("7.3.0".parse().unwrap()),
+                at: at(1_700_000_100),
+                next: Some(at(1_700_086_500)),
+                detail: Some("the prompt was dismissed".into()),
+            }),
             problem: None,
             outbox: 2,
             failed: 0,

@@ -5,13 +5,16 @@
 //! | [`package`] | the `.lpk` format: pack, read, unpack |
 //! | [`tuf`] | what the vendor signed, verified from the root pinned at installation |
 //! | [`safe_path`] | which relative paths may ever become files |
+//! | `download` | fetching a package over HTTP (feature `download`) |
 //! | [`durable`] | replacing a file so that a power cut leaves the old one or the new one |
 //!
-//! Nothing here reads a clock or opens a connection: time and fetching come in as parameters.
+//! But for `download`, nothing here reads a clock or opens a connection: time and fetching come in as parameters.
 
 #![deny(unsafe_code)]
 
 mod crypto;
+#[cfg(feature = "download")]
+pub mod download;
 pub mod durable;
 pub mod package;
 mod platform;

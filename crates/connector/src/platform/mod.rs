@@ -1,6 +1,11 @@
 //! What differs between the systems that the connector runs on.
 
 #[cfg(unix)]
+mod desktop;
+#[cfg(unix)]
+pub use desktop::Desktop;
+
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 pub use unix::*;

@@ -1,8 +1,12 @@
 //! Linux and its relatives.
 
 use std::{
+    ffi::OsStr,
     fs::{File, OpenOptions, Permissions},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -90,4 +94,86 @@ pub async fn asked_to_stop() -> std::io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Opens a file for reading and writing, making it if need be: it is this user's own, a regular file, and has no other
+/// name.
+///
+/// # Errors
+/// From the file system; `PermissionDenied` for any other kind of file.
+pub fn open_private(path: &Path) -> std::io::Result<File> {
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow);
+    let file = options.open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.nlink() != 1 || meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "not a private file of this user"));
+    }
+    Ok(file)
+}
+
+/// Bytes that this user may still write where `path` is. `None`: unknown.
+pub fn disk_free(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    stat.f_bavail.checked_mul(stat.f_frsize)
+}
+
+/// Whether there is a way to ask for the administrator's rights here.
+///
+/// # Errors
+/// Never, on Linux.
+pub fn can_elevate() -> Result<(), &'static str> {
+    Ok(())
+}
+
+/// This process as `pkcheck --process` wants it: number, start time, user. The number alone could be another process's
+/// tomorrow.
+pub fn own_process() -> String {
+    let pid = std::process::id();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // proc_pid_stat(5): the start time is the 22nd field, the 20th after the name, which may hold anything but ends
+    // with the last parenthesis.
+    let start = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+    match start {
+        Some(start) => format!("{pid},{start},{}", rustix::process::getuid().as_raw()),
+        None => pid.to_string(),
+    }
+}
+
+/// Gives a command a session of its own: no terminal that it could ask on or be stopped by, and one group to end.
+#[expect(unsafe_code, reason = "a session can only be made in the child")]
+pub fn detach(command: &mut tokio::process::Command) {
+    // SAFETY: setsid(2) is async-signal-safe, and the closure does nothing else: it neither allocates nor takes locks.
+    unsafe {
+        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into));
+    }
+}
+
+/// Ends every process of a session made by [`detach`] that this user may end.
+pub fn end_session(leader: u32) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    let leader = i32::try_from(leader).ok().and_then(Pid::from_raw);
+    if let Some(leader) = leader
+        && let Err(error) = kill_process_group(leader, Signal::TERM)
+    {
+        tracing::debug!(%error, "the prompt could not be taken back");
+    }
+}
+
+/// Goes on as another program, in this very process. Comes back only when that fails.
+pub fn become_program(program: &Path, arguments: &[&OsStr]) -> std::io::Error {
+    std::process::Command::new(program).args(arguments).exec()
+}
+
+/// Where the desktop looks for what to start when the user logs in (Desktop Application Autostart Specification).
+/// `None`: there is no desktop.
+pub fn autostart() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !set("DISPLAY") && !set("WAYLAND_DISPLAY") {
+        return None;
+    }
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("autostart"))
 }

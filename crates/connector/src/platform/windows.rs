@@ -1,6 +1,7 @@
 //! Windows. A file in the user's own profile is private by inheritance, so "private" needs nothing more here.
 
 use std::{
+    ffi::OsStr,
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
@@ -73,4 +74,60 @@ pub fn keep_alive(_stream: &tokio::net::TcpStream) -> std::io::Result<()> {
 /// When it cannot be waited for.
 pub async fn asked_to_stop() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
+}
+
+/// Opens a file for reading and writing, making it if need be.
+///
+/// # Errors
+/// From the file system.
+pub fn open_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Not known on Windows yet.
+pub fn disk_free(_path: &Path) -> Option<u64> {
+    None
+}
+
+/// Whether there is a way to ask for the administrator's rights here.
+///
+/// # Errors
+/// Always, for now.
+pub fn can_elevate() -> Result<(), &'static str> {
+    Err("not on Windows yet: run the installer from the integration page as an administrator")
+}
+
+/// This process, in words of a system that has such probes; Windows has none.
+pub fn own_process() -> String {
+    std::process::id().to_string()
+}
+
+/// Nothing to do: no elevated command is started on Windows yet.
+pub fn detach(_command: &mut tokio::process::Command) {}
+
+/// Nothing to do: no elevated command is started on Windows yet.
+pub fn end_session(_leader: u32) {}
+
+/// Not on Windows yet.
+pub fn become_program(_program: &Path, _arguments: &[&OsStr]) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::Unsupported, "not on Windows yet: start the installed connector")
+}
+
+/// Not on Windows yet: its installer makes the entry.
+pub fn autostart() -> Option<PathBuf> {
+    None
+}
+
+/// A notification on the user's desktop: not on Windows yet.
+#[derive(Debug, Default)]
+pub struct Desktop;
+
+impl Desktop {
+    /// Not on Windows yet.
+    pub async fn show(&mut self, _summary: &str, _text: &str) {
+        tracing::debug!("no desktop notification: not on Windows yet");
+    }
+
+    /// Nothing was shown.
+    pub async fn withdraw(&mut self) {}
 }

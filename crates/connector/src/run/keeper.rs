@@ -98,6 +98,8 @@ impl Keeper {
             last_online_at: gate.last_online_at,
             last_offline_at: gate.last_offline_at,
             notice: gate.notice,
+            updater: self.answered.borrow().is_some().then_some(gate.updater),
+            installer: gate.installer,
             problem: self.progress.problem.borrow().clone(),
             outbox,
             failed,

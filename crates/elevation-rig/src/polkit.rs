@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{Elevation, PASSWORD, Person, accounts, prepare, view::View, write_program};
-use crate::process::Background;
+use mail_rig::process::Background;
 
 const AGENT: &str = include_str!("agent.py");
 const LIMIT: Duration = Duration::from_secs(30);

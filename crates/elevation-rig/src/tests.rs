@@ -3,7 +3,7 @@
 use std::{os::unix::fs::MetadataExt, process::Output, time::Duration};
 
 use super::*;
-use crate::process::{run, wait_until};
+use mail_rig::process::{run, wait_until};
 
 const PEOPLE: u32 = 60_700;
 

@@ -11,6 +11,8 @@
 //! A program that is to be able to ask starts with [`Elevation::as_person`]. It must not start under
 //! `no-new-privs`, which would take the set-user-ID bit from sudo and pkexec.
 
+#![forbid(unsafe_code)]
+
 mod accounts;
 mod polkit;
 mod sudo;
@@ -27,10 +29,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{
-    packages::is_root,
-    process::{Background, tail},
-};
+use mail_rig::process::{Background, is_root, tail};
 use view::View;
 
 /// Root's password, as the people of the story know it.

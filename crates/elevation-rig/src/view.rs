@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::process::Background;
+use mail_rig::process::Background;
 
 /// A mount namespace, which lasts as long as this and the programs in it.
 #[derive(Debug)]

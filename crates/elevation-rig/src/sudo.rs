@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use anyhow::{Context, Result};
 
 use super::{Elevation, PASSWORD, Person, accounts, prepare, view::View, write_program};
-use crate::process::must;
+use mail_rig::process::must;
 
 impl Elevation {
     /// sudo for these people, with everything in `dir`, which all users of the machine must be able to enter.

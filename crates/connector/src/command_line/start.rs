@@ -1,0 +1,58 @@
+//! `run`: the connector until it is stopped, or until the machine's connector takes over in this very process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use lockstep_connector::{
+    autostart,
+    installer::{self, per_machine},
+    platform,
+    run::{self, Ended, RunOptions},
+};
+
+use super::{Places, log_to_stderr, runtime};
+
+pub(super) fn run(places: &Places, version: &str) -> Result<ExitCode> {
+    log_to_stderr("info");
+    let program = std::env::current_exe()?;
+    let (root, data) = (std::path::absolute(&places.root)?, places.data()?);
+    let options =
+        RunOptions { root: root.clone(), data: data.clone(), program: program.clone(), version: version.to_owned() };
+    start_at_login(&root, &data, &program);
+    let stop = async {
+        if let Err(error) = platform::asked_to_stop().await {
+            tracing::error!(%error, "cannot wait for the wish to stop; kill the program to end it");
+            std::future::pending().await
+        }
+    };
+    match runtime()?.block_on(run::run(options, stop))? {
+        Ended::Asked => Ok(ExitCode::SUCCESS),
+        Ended::TakenOver => {
+            let launcher = per_machine::launcher(&root);
+            start_at_login(&root, &data, &launcher);
+            let error = platform::become_program(&launcher, &installer::launcher_arguments(&root, &data));
+            Err(error).with_context(|| format!("{} is installed, but cannot be started", launcher.display()))
+        }
+    }
+}
+
+/// What starts this connector: its launcher where it is installed for everybody, else the program itself.
+pub(super) fn command(root: &Path, data: &Path, program: &Path) -> Vec<PathBuf> {
+    let launcher = per_machine::launcher(root);
+    if program == launcher || per_machine::is_machines_own(root, program) {
+        let arguments = installer::launcher_arguments(root, data).map(PathBuf::from);
+        return [launcher].into_iter().chain(arguments).collect();
+    }
+    [program, "run".as_ref(), "--root".as_ref(), root, "--data".as_ref(), data].map(PathBuf::from).into()
+}
+
+/// Keeps what the user's desktop starts at login pointing to what runs now, if it starts this connector at all.
+fn start_at_login(root: &Path, data: &Path, program: &Path) {
+    let Some(directory) = platform::autostart() else { return };
+    if let Err(error) = autostart::point_to(&directory, &command(root, data, program)) {
+        tracing::warn!(%error, "what starts at login could not be changed");
+    }
+}
