@@ -10,11 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use elevation_rig::Elevation;
 use serde_json::Value;
 
 use super::site::Site;
 use crate::{
-    elevation::Elevation,
     mail_client::MailClient,
     process::{Background, must, run, wait_until},
 };

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use elevation_rig::{Answer, Elevation, Person};
 
 use super::{
     Stage,
@@ -18,7 +19,6 @@ use super::{
     vendor::Vendor,
 };
 use crate::{
-    elevation::{Answer, Elevation, Person},
     mail_rig::{DOMAIN, MailRig},
     programs::{OLD, OLDEST, Programs},
     webmail::WebMail,
