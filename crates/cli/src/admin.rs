@@ -2,6 +2,7 @@
 
 mod client;
 mod cut_over;
+mod mail_gate;
 mod preflight;
 mod settings;
 mod status;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use client::Server;
 
 pub use cut_over::{CutOverArgs, cut_over};
+pub use mail_gate::mail_gate;
 pub use preflight::{PreflightArgs, preflight};
 pub use settings::{ServerVersionArgs, SettingArgs, WarnArgs, refresh, set, set_server_version, warn};
 pub use status::{StatusArgs, status};

@@ -75,6 +75,11 @@ pub enum Command {
     /// Administrator: switch readiness data or statistics on or off
     #[command(after_help = "Example:\n  lockstep settings statistics off")]
     Settings(admin::SettingArgs),
+    /// Administrator: print what lets Dovecot refuse outdated connectors
+    #[command(after_help = "Example, on a server with [mail_gate] in server.toml:\n  \
+        lockstep mail-gate > /etc/dovecot/conf.d/99-lockstep.conf && doveadm reload\n\n\
+        What is printed says how to check it. It holds a secret, with which one can ask whether a version would be refused.")]
+    MailGate(admin::DataArgs),
     /// Administrator: mirror the vendor's repository now
     Refresh(admin::DataArgs),
 }
@@ -140,6 +145,7 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Warn(args) => return admin::warn(&args),
         Command::ServerVersion(ServerVersionCommand::Set(args)) => admin::set_server_version(&args)?,
         Command::Settings(args) => admin::set(&args)?,
+        Command::MailGate(data) => admin::mail_gate(&data)?,
         Command::Refresh(data) => admin::refresh(&data)?,
     }
     Ok(Outcome::Good)

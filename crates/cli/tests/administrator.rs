@@ -150,6 +150,25 @@ fn a_refusal_is_shown_without_its_escape_sequences() {
 }
 
 #[test]
+fn the_lines_for_dovecot_are_printed_as_the_server_made_them() {
+    let lines = "# Lockstep\nimap_id_retain = yes\n";
+    let site = Canned::new(move |request| match request {
+        "GET /v1/admin/mail-gate" => (200, json!({ "v": 1, "dovecot": lines }).to_string()),
+        other => (404, json!({ "error": other }).to_string()),
+    });
+    let output = site.run(&["mail-gate"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), lines.to_owned()), "{}", text(&output.stderr));
+    let off = Canned::new(|_| (409, json!({ "error": "there is no mail gate: set `listen`" }).to_string()));
+    let output = off.run(&["mail-gate"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stdout).is_empty() && text(&output.stderr).contains("set `listen`"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
 fn nothing_secret_follows_a_redirect() {
     let elsewhere = Canned::new(|_| (200, report(0, true).to_string()));
     let admin: Value = serde_json::from_slice(&fs::read(elsewhere.data.path().join("admin.json")).unwrap()).unwrap();

@@ -181,8 +181,9 @@ impl CheckIn {
 
 /// What the administrator should know of this PC.
 fn detail(gate: &GateState) -> Option<String> {
-    let text = gate.installer.as_ref()?.report();
-    Some(text.chars().take(MAX_TEXT).collect())
+    let installer = gate.installer.as_ref().map(|installer| installer.report());
+    let text: Vec<String> = installer.into_iter().chain(gate.trouble.clone()).collect();
+    (!text.is_empty()).then(|| text.join("; ").chars().take(MAX_TEXT).collect())
 }
 
 /// Listens to the site's server, for ever, and wakes the check-in.

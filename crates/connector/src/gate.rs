@@ -115,6 +115,8 @@ pub struct GateMachine {
     since: Timestamp,
     last_online_at: Option<Timestamp>,
     last_offline_at: Option<Timestamp>,
+    /// What is wrong on this PC besides, for as long as the program runs.
+    trouble: Option<String>,
 }
 
 impl GateMachine {
@@ -134,7 +136,20 @@ impl GateMachine {
             since: now,
             last_online_at: None,
             last_offline_at: None,
+            trouble: None,
         }
+    }
+
+    /// Something is wrong on this PC that keeps no mail from passing, and that the user should know.
+    #[must_use]
+    pub fn with_trouble(mut self, trouble: Option<String>) -> Self {
+        self.trouble = trouble;
+        self
+    }
+
+    /// What is wrong on this PC besides.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Takes over when a run before this one was last online and last ceased to be.
@@ -220,8 +235,13 @@ impl GateMachine {
         self.last_offline_at
     }
 
-    /// What the user should know: why the gate is not open, what to do, and where mail is meanwhile.
+    /// What the user should know: why the gate is not open, what to do, and where mail is meanwhile; and what is wrong besides.
     pub fn notice(&self) -> Option<String> {
+        let parts: Vec<String> = self.why_closed().into_iter().chain(self.trouble.clone()).collect();
+        (!parts.is_empty()).then(|| parts.join(" "))
+    }
+
+    fn why_closed(&self) -> Option<String> {
         if self.gate == Gate::Online {
             return None;
         }

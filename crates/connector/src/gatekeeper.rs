@@ -32,6 +32,8 @@ pub struct GateState {
     pub installer: Option<Installer>,
     /// Whether there is an updater on this PC.
     pub updater: bool,
+    /// What is wrong on this PC besides.
+    pub trouble: Option<String>,
 }
 
 impl GateState {
@@ -46,6 +48,7 @@ impl GateState {
             cut_off: machine.cut_off(),
             installer: machine.installer_state().cloned(),
             updater: machine.has_updater(),
+            trouble: machine.trouble().map(str::to_owned),
         }
     }
 }

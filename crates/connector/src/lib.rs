@@ -14,7 +14,7 @@
 //! | [`notices`] | telling the user who is cut off: a desktop notification, a local message |
 //! | [`upstream`], [`sync`] | IMAP towards the mail server: the client, and keeping both sides the same |
 //! | [`submission`], [`outbox`] | submission towards the mail server: the client, and what waits to be sent |
-//! | [`local`] | the local IMAP and submission servers, and the thread that the store lives on |
+//! | [`local`], [`opening`] | the local IMAP and submission servers, the thread that the store lives on, and its opening |
 //! | [`run`], [`instance`], [`status`], [`self_check`] | the running program |
 //! | [`tls`], [`files`], [`clock`], [`backoff`], [`platform`] | whom to believe, private files, time, patience, systems |
 
@@ -31,6 +31,7 @@ pub mod instance;
 pub mod live;
 pub mod local;
 pub mod notices;
+pub mod opening;
 pub mod outbox;
 pub mod platform;
 pub mod profile;

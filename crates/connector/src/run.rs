@@ -25,7 +25,7 @@ use crate::{
     instance::{Instance, InstanceError},
     live::{Live, LiveError},
     local::{self, CallError, Credentials, LocalContext, ServeError, StoreHandle},
-    notices, outbox, profile,
+    notices, opening, outbox, profile,
     server_client::ServerClient,
     status::Status,
     sync,
@@ -112,14 +112,16 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     let _instance = Instance::acquire(&options.data).await?;
     let start = say_that_it_starts(&options, &account);
     // The store may have to be migrated, and the keyring may be slow: they wait together.
-    let (store, live) = tokio::join!(open_store(&options.data), Live::load(&options.data, &options.version));
-    let (store, live) = (store?, Arc::new(live?));
+    let opened = open_store(&options.data, &version, start.clone());
+    let (store, live) = tokio::join!(opened, Live::load(&options.data, &options.version));
+    let ((store, trouble), live) = (store?, Arc::new(live?));
     let account = live.account();
     let imap = listen(account.imap_port).await?;
     let smtp = listen(account.smtp_port).await?;
 
     let machine = GateMachine::new(version.clone(), kept_verdict(&store).await?, start.since);
-    let gate = Arc::new(GateKeeper::new(machine.after(start.last_online_at, start.last_offline_at)));
+    let machine = machine.after(start.last_online_at, start.last_offline_at).with_trouble(trouble);
+    let gate = Arc::new(GateKeeper::new(machine));
     let progress = Arc::new(sync::Progress::default());
     let answered = watch::Sender::new(None);
     let told = watch::Sender::new(None);
@@ -137,8 +139,8 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     closing.spawn(until_it_ends("submission", local::serve_submission(smtp, context, stopping.clone())));
     closing.spawn(outbox::run(store.clone(), gate.clone(), live.settings(), stopping.clone()));
     let updater = UpdaterClient::new(&options.root);
-    let healthy = updater.clone();
-    tasks.spawn(async move { healthy.confirm_healthy().await });
+    let (healthy, watched, healthy_store) = (updater.clone(), gate.clone(), store.clone());
+    tasks.spawn(async move { opening::once_healthy(healthy, &watched, healthy_store).await });
     let server = ask_server(&mut tasks, &options, version.clone(), updater, &store, &live, &gate, &answered, &told);
     tasks.spawn(notices::run(store.clone(), gate.clone(), account.user.clone()));
     let upgrade = installer::run(installer_task(&options, version, &account, server, &gate, &told));
@@ -287,12 +289,16 @@ async fn read_password_again(live: Arc<Live>, progress: Arc<sync::Progress>) {
     }
 }
 
-async fn open_store(data: &Path) -> Result<StoreHandle, RunError> {
-    let path = data.join("mail.sqlite");
-    let opening = path.clone();
-    let opened = tokio::task::spawn_blocking(move || StoreHandle::open(&opening)).await;
+/// Also gives what of it the user should know.
+async fn open_store(data: &Path, version: &Version, status: Status) -> Result<(StoreHandle, Option<String>), RunError> {
+    let (path, data, version) = (opening::path(data), data.to_owned(), version.clone());
+    let opened = tokio::task::spawn_blocking(move || opening::open(&data, &version, status)).await;
     match opened {
-        Ok(opened) => opened.map_err(|source| RunError::Store { path, source }),
+        Ok(Ok(store)) => {
+            let trouble = store.postponed().map(ToString::to_string);
+            Ok((StoreHandle::start(store), trouble))
+        }
+        Ok(Err(source)) => Err(RunError::Store { path, source }),
         Err(_) => Err(RunError::Call(CallError::Closed)),
     }
 }

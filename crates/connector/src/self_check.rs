@@ -24,8 +24,9 @@ pub enum SelfCheckError {
 /// # Errors
 /// [`SelfCheckError`].
 pub fn run(version: &str) -> Result<(), SelfCheckError> {
-    protocol::product::parse_version(version)?;
-    let store = mail_store::Store::open(Path::new(":memory:"))?;
+    let version = protocol::product::parse_version(version)?;
+    let limit = crate::opening::schema_of(&version);
+    let store = mail_store::Store::open_limited(Path::new(":memory:"), limit, &mut |_| {})?;
     store.folders()?;
     crate::tls::check_without_authorities()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -59,6 +59,24 @@ pub struct Status {
     pub smtp_port: u16,
     /// Its process.
     pub pid: u32,
+    /// How far the upgrade of the mailbox's database is, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
+}
+
+/// How far an upgrade of the mailbox's database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// Which step, from 1.
+    pub step: u32,
+    /// Of how many.
+    pub steps: u32,
+    /// What it does, for people.
+    pub what: String,
+    /// Messages done in this step.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
 }
 
 /// A folder's counts.
@@ -114,6 +132,7 @@ impl Status {
             imap_port: account.imap_port,
             smtp_port: account.smtp_port,
             pid: std::process::id(),
+            migration: None,
         }
     }
 
@@ -136,6 +155,9 @@ impl Status {
         };
         lines.push(format!("lockstep-connector {} of {}: {state} since {:.0}", self.version, self.user, self.since));
         lines.extend(self.notice.clone().filter(|_| self.running));
+        if let Some(Migration { step, steps, what, done, total }) = self.migration.as_ref().filter(|_| self.running) {
+            lines.push(format!("Upgrading the mailbox, step {step} of {steps}: {what} ({done} of {total} messages)"));
+        }
         if self.running && self.updater == Some(false) {
             lines.push("Updater: none on this computer, so an upgrade asks for the administrator's password".into());
         }
@@ -211,6 +233,7 @@ mod tests {
             imap_port: 1143,
             smtp_port: 1587,
             pid: 1,
+            migration: None,
         };
         insta::assert_snapshot!("report", status.report());
         insta::assert_json_snapshot!("json", status);

@@ -73,7 +73,9 @@ impl UpdaterClient {
     /// Says that this program works, until the updater counts it, or says for the [`REFUSALS`]th time that it does not (it
     /// counts only the active version's own program), or fails to answer for half a minute. An updater that is not there may
     /// still be starting, as when the computer has just been switched on, so it is looked for again, a minute apart.
-    pub async fn confirm_healthy(&self) {
+    ///
+    /// Gives whether it counted.
+    pub async fn confirm_healthy(&self) -> bool {
         let mut refusals = 0;
         let mut attempt = 0;
         while attempt < CONFIRM_TRIES {
@@ -81,13 +83,13 @@ impl UpdaterClient {
             match self.ask(Verb::ConfirmHealthy).await {
                 Ok(Reply::Ok { detail }) => {
                     tracing::info!(%detail, "told the updater that this version works");
-                    return;
+                    return true;
                 }
                 Ok(other) => {
                     refusals += 1;
                     if refusals == REFUSALS {
                         tracing::info!(reason = %refused(other), "the updater does not count this program");
-                        return;
+                        return false;
                     }
                 }
                 Err(UpdaterError::Missing) => {
@@ -99,6 +101,7 @@ impl UpdaterClient {
             tokio::time::sleep(CONFIRM_PAUSE).await;
         }
         tracing::warn!("the updater could not be told that this version works");
+        false
     }
 
     async fn ask(&self, verb: Verb) -> Result<Reply, UpdaterError> {

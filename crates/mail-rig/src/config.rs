@@ -42,6 +42,7 @@ protocol imap {{
 passdb {{
   driver = passwd-file
   args = username_format=%u {d}/etc/passwd
+  override_fields = nodelay=y
 }}
 userdb {{
   driver = static

@@ -1,8 +1,9 @@
 //! Immutable message bodies, addressed by their SHA-256.
 
+use crate::header::header_length;
 use crate::store::Change;
-use crate::{Error, Result, Store};
-use rusqlite::{OptionalExtension, types};
+use crate::{Error, Result, Schema, Store};
+use rusqlite::{Connection, OptionalExtension, types};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::Read;
@@ -54,29 +55,65 @@ impl types::FromSql for BodyId {
 impl Store {
     /// The whole message.
     pub fn body(&self, id: &BodyId) -> Result<Vec<u8>> {
-        self.conn
-            .prepare_cached("SELECT data FROM bodies WHERE id = ?1")?
-            .query_row([id], |r| r.get(0))
-            .optional()?
-            .ok_or_else(|| Error::Damaged(format!("body {id} is missing")))
+        let (first, second) = match self.schema {
+            Schema::One => ("SELECT raw FROM mail WHERE body = ?1 LIMIT 1", "SELECT data FROM bodies WHERE id = ?1"),
+            Schema::Two | Schema::Three => {
+                ("SELECT data FROM bodies WHERE id = ?1", "SELECT raw FROM mail_bodies WHERE body = ?1 LIMIT 1")
+            }
+        };
+        for place in [first, second] {
+            if let Some(body) = self.conn.prepare_cached(place)?.query_row([id], |r| r.get(0)).optional()? {
+                return Ok(body);
+            }
+        }
+        Err(missing(id))
     }
 
-    /// The message's header with the empty line that ends it, read without the rest of the message.
+    /// The message's header with the empty line that ends it, since schema 2 read without the rest of the message.
     pub fn header(&self, id: &BodyId) -> Result<Vec<u8>> {
-        let (row, length): (i64, i64) = self
-            .conn
-            .prepare_cached("SELECT rowid, header FROM bodies WHERE id = ?1")?
-            .query_row([id], |r| Ok((r.get(0)?, r.get(1)?)))
-            .optional()?
-            .ok_or_else(|| Error::Damaged(format!("body {id} is missing")))?;
-        let mut blob = self.conn.blob_open("main", "bodies", "data", row, true)?;
-        let mut header = vec![0; (length.max(0) as usize).min(blob.size().max(0) as usize)];
-        blob.read_exact(&mut header).map_err(|e| Error::Damaged(format!("body {id}: {e}")))?;
-        Ok(header)
+        if self.schema > Schema::One {
+            return header(&self.conn, id);
+        }
+        let mut body = self.body(id)?;
+        body.truncate(header_length(&body));
+        Ok(body)
     }
 }
 
+/// A header, since schema 2.
+pub(crate) fn header(conn: &Connection, id: &BodyId) -> Result<Vec<u8>> {
+    const PLACES: [(&str, &str, &str); 2] = [
+        ("SELECT rowid, header FROM bodies WHERE id = ?1", "bodies", "data"),
+        ("SELECT id, header FROM mail_bodies WHERE body = ?1 LIMIT 1", "mail_bodies", "raw"),
+    ];
+    for (place, table, column) in PLACES {
+        let found = conn.prepare_cached(place)?.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+        if let Some((row, length)) = found {
+            let (row, length): (i64, i64) = (row, length);
+            let mut blob = conn.blob_open("main", table, column, row, true)?;
+            let mut header = vec![0; (length.max(0) as usize).min(blob.size().max(0) as usize)];
+            blob.read_exact(&mut header).map_err(|e| Error::Damaged(format!("body {id}: {e}")))?;
+            return Ok(header);
+        }
+    }
+    Err(missing(id))
+}
+
+fn missing(id: &BodyId) -> Error {
+    Error::Damaged(format!("body {id} is missing"))
+}
+
+/// The bytes of a message that is added to a folder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    /// These.
+    New(&'a [u8]),
+    /// Those of a message that is here.
+    Kept(BodyId),
+}
+
 impl Change<'_> {
+    /// Keeps a body that belongs to no folder, or since schema 2 any.
     pub(crate) fn put_body(&self, message: &[u8]) -> Result<BodyId> {
         let id = BodyId::of(message);
         self.sql
@@ -84,30 +121,34 @@ impl Change<'_> {
             .execute((id, message.len() as i64, header_length(message) as i64, message))?;
         Ok(id)
     }
-}
 
-/// Bytes up to and with the first empty line; everything if there is none.
-fn header_length(message: &[u8]) -> usize {
-    let mut line_start = 0;
-    while let Some(end) = message[line_start..].iter().position(|&b| b == b'\n').map(|i| line_start + i + 1) {
-        if matches!(&message[line_start..end], b"\n" | b"\r\n") {
-            return end;
+    /// Drops bodies that nothing refers to any more; gives their bytes.
+    pub(crate) fn drop_unused_bodies(&self) -> Result<u64> {
+        let index = self.schema.index();
+        let unused = |id: &str| {
+            format!(
+                "{id} NOT IN (SELECT body FROM {index}) AND {id} NOT IN (SELECT body FROM outbox) \
+                 AND {id} NOT IN (SELECT body FROM pending WHERE body IS NOT NULL)"
+            )
+        };
+        let mut freed =
+            self.drop_rows("bodies", "rowid", &format!("SELECT rowid FROM bodies WHERE {}", unused("id")))?;
+        if self.schema > Schema::One {
+            // By the index alone: the rows have the bodies in them.
+            let which = format!("SELECT id FROM mail_bodies INDEXED BY mail_body WHERE {}", unused("body"));
+            freed += self.drop_rows("mail_bodies", "id", &which)?;
         }
-        line_start = end;
+        Ok(freed)
     }
-    message.len()
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_header_ends_with_the_first_empty_line() {
-        assert_eq!(header_length(b"A: b\r\n\r\nbody\r\n\r\n"), 8);
-        assert_eq!(header_length(b"\r\nbody"), 2);
-        assert_eq!(header_length(b"A: b\n\nbody"), 6);
-        assert_eq!(header_length(b"A: b"), 4);
-        assert_eq!(header_length(b""), 0);
+    fn drop_rows(&self, table: &str, row: &str, which: &str) -> Result<u64> {
+        let mut rows = self.sql.prepare(which)?;
+        let rows: Vec<i64> = rows.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let mut delete = self.sql.prepare(&format!("DELETE FROM {table} WHERE {row} = ?1 RETURNING size"))?;
+        let mut freed = 0;
+        for row in rows {
+            freed += delete.query_row([row], |r| r.get::<_, i64>(0))?.max(0) as u64;
+        }
+        Ok(freed)
     }
 }

@@ -12,16 +12,33 @@ pub enum Error {
     /// SQLite failed: disk full, disk error, damaged or locked file.
     #[error("the mail store's database failed")]
     Database(#[from] rusqlite::Error),
-    /// The file was written by a newer connector than this one.
+    /// The file was written by a newer connector than this one, and changed in a way that this one cannot read.
     #[error(
-        "the mail store has schema {found}, but this version reads and writes only up to {supported}; \
-         start the newer connector that wrote it"
+        "the mail store has schema {found}, which versions from schema {readable_from} on can use, but this version knows \
+         only up to {supported}; nothing was changed in it: install the newer connector again"
     )]
     NewerSchema {
         /// Schema number in the file.
         found: u32,
+        /// The oldest schema whose programs can use the file.
+        readable_from: u32,
         /// Newest schema this version knows.
         supported: u32,
+    },
+    /// The disk is too full for a step of the migration. The store is as it was before the step, and usable.
+    #[error(
+        "the mail store in {path} cannot be upgraded: this needs about {} more on the disk{}. Mail goes on as before; free \
+         some space and start the connector again",
+        megabytes(*needed),
+        free.map(|free| format!(", where {} are free", megabytes(free))).unwrap_or_default()
+    )]
+    NoRoom {
+        /// The store.
+        path: std::path::PathBuf,
+        /// Bytes that the step needs, estimated from the number of messages.
+        needed: u64,
+        /// Bytes free on the disk, where the system tells.
+        free: Option<u64>,
     },
     /// The file is a database, but of something else.
     #[error("{0} is not a Lockstep mail store")]
@@ -52,6 +69,18 @@ pub enum Error {
 impl Error {
     /// Whether the disk (or quota) is full, so that freeing space helps.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Error::Database(rusqlite::Error::SqliteFailure(e, _)) if e.code == rusqlite::ErrorCode::DiskFull)
+        match self {
+            Error::NoRoom { .. } => true,
+            Error::Database(rusqlite::Error::SqliteFailure(e, _)) => {
+                // The index of the log (-shm) could not be made longer.
+                e.code == rusqlite::ErrorCode::DiskFull || e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+            }
+            _ => false,
+        }
     }
+}
+
+/// For people: whole megabytes, at least one.
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000).max(1))
 }

@@ -1,7 +1,7 @@
 //! Folders: reading them, and the counters that give out UIDs and MODSEQs.
 
 use crate::store::{Change, unsigned};
-use crate::{Error, FolderId, Result, Store, names};
+use crate::{Error, FolderId, Result, Schema, Store, names};
 use rusqlite::{OptionalExtension, Row};
 
 /// A folder as the local server and the synchronisation see it.
@@ -49,7 +49,7 @@ pub struct FolderStatus {
 }
 
 const COLUMNS: &str = "id, name, delimiter, special_use, subscribed, selectable, on_server, remote_uidvalidity, \
-     remote_uidnext, remote_modseq, uidvalidity, next_uid, modseq";
+     remote_uidnext, uidvalidity, next_uid, modseq";
 
 fn read(row: &Row) -> rusqlite::Result<Folder> {
     Ok(Folder {
@@ -69,54 +69,54 @@ fn read(row: &Row) -> rusqlite::Result<Folder> {
     })
 }
 
-fn all(conn: &rusqlite::Connection) -> Result<Vec<Folder>> {
-    let mut statement =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM folders WHERE gone = 0 ORDER BY name <> 'INBOX', name"))?;
+fn select(schema: Schema, which: &str) -> String {
+    let remote_modseq = if schema.has_remote_modseq() { "remote_modseq" } else { "NULL" };
+    format!("SELECT {COLUMNS}, {remote_modseq} AS remote_modseq FROM folders WHERE gone = 0 AND {which}")
+}
+
+fn all(conn: &rusqlite::Connection, schema: Schema) -> Result<Vec<Folder>> {
+    let mut statement = conn.prepare_cached(&select(schema, "1 ORDER BY name <> 'INBOX', name"))?;
     Ok(statement.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-fn by_id(conn: &rusqlite::Connection, id: FolderId) -> Result<Folder> {
-    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM folders WHERE id = ?1 AND gone = 0"))?
-        .query_row([id], read)
-        .optional()?
-        .ok_or(Error::NoSuchFolder(id))
+fn by_id(conn: &rusqlite::Connection, schema: Schema, id: FolderId) -> Result<Folder> {
+    let mut statement = conn.prepare_cached(&select(schema, "id = ?1"))?;
+    statement.query_row([id], read).optional()?.ok_or(Error::NoSuchFolder(id))
 }
 
-fn by_name(conn: &rusqlite::Connection, name: &str) -> Result<Option<Folder>> {
-    Ok(conn
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM folders WHERE name = ?1 AND gone = 0"))?
-        .query_row([name], read)
-        .optional()?)
+fn by_name(conn: &rusqlite::Connection, schema: Schema, name: &str) -> Result<Option<Folder>> {
+    Ok(conn.prepare_cached(&select(schema, "name = ?1"))?.query_row([name], read).optional()?)
 }
 
 impl Store {
     /// All folders, INBOX first, then by name.
     pub fn folders(&self) -> Result<Vec<Folder>> {
-        all(&self.conn)
+        all(&self.conn, self.schema)
     }
 
     /// One folder; [`Error::NoSuchFolder`] if it is gone.
     pub fn folder(&self, id: FolderId) -> Result<Folder> {
-        by_id(&self.conn, id)
+        by_id(&self.conn, self.schema, id)
     }
 
     /// The folder of this name (UTF-8; INBOX in any case).
     pub fn folder_by_name(&self, name: &str) -> Result<Option<Folder>> {
-        by_name(&self.conn, &names::fold_inbox(name, &self.delimiter()?))
+        by_name(&self.conn, self.schema, &names::fold_inbox(name, &self.delimiter()?))
     }
 
     /// INBOX's delimiter, which new folders get too.
     pub fn delimiter(&self) -> Result<String> {
-        delimiter(&self.conn)
+        delimiter(&self.conn, self.schema)
     }
 
     /// Counts a folder's messages.
     pub fn folder_status(&self, id: FolderId) -> Result<FolderStatus> {
-        let mut statement = self.conn.prepare_cached(
+        let mut statement = self.conn.prepare_cached(&format!(
             "SELECT COUNT(*) AS messages, COALESCE(SUM(size), 0) AS size, \
              COALESCE(SUM(' ' || flags || ' ' NOT LIKE '% \\Seen %'), 0) AS unseen, \
-             COALESCE(SUM(' ' || flags || ' ' LIKE '% \\Deleted %'), 0) AS deleted FROM messages WHERE folder = ?1",
-        )?;
+             COALESCE(SUM(' ' || flags || ' ' LIKE '% \\Deleted %'), 0) AS deleted FROM {} WHERE folder = ?1",
+            self.schema.index()
+        ))?;
         Ok(statement.query_row([id], |row| {
             Ok(FolderStatus {
                 messages: row.get("messages")?,
@@ -128,25 +128,25 @@ impl Store {
     }
 }
 
-fn delimiter(conn: &rusqlite::Connection) -> Result<String> {
-    Ok(by_name(conn, "INBOX")?.map_or_else(|| "/".to_owned(), |inbox| inbox.delimiter))
+fn delimiter(conn: &rusqlite::Connection, schema: Schema) -> Result<String> {
+    Ok(by_name(conn, schema, "INBOX")?.map_or_else(|| "/".to_owned(), |inbox| inbox.delimiter))
 }
 
 impl Change<'_> {
     pub(crate) fn folders(&self) -> Result<Vec<Folder>> {
-        all(&self.sql)
+        all(&self.sql, self.schema)
     }
 
     pub(crate) fn folder(&self, id: FolderId) -> Result<Folder> {
-        by_id(&self.sql, id)
+        by_id(&self.sql, self.schema, id)
     }
 
     pub(crate) fn folder_by_name(&self, name: &str) -> Result<Option<Folder>> {
-        by_name(&self.sql, name)
+        by_name(&self.sql, self.schema, name)
     }
 
     pub(crate) fn delimiter(&self) -> Result<String> {
-        delimiter(&self.sql)
+        delimiter(&self.sql, self.schema)
     }
 
     pub(crate) fn insert_folder(&mut self, name: &str, delimiter: &str, now: i64) -> Result<FolderId> {
@@ -164,7 +164,7 @@ impl Change<'_> {
 
     /// Takes the folder and its messages away, leaving tombstones for the journal.
     pub(crate) fn remove_folder(&mut self, id: FolderId, now: i64) -> Result<()> {
-        for message in crate::messages::in_folder(&self.sql, id)? {
+        for message in crate::messages::in_folder(&self.sql, self.schema, id)? {
             self.bury(&message, now)?;
         }
         self.sql.execute("UPDATE folders SET gone = 1 WHERE id = ?1", [id])?;

@@ -7,7 +7,7 @@
 //! `message` has a remote UID ([`Store::remote_uid`]), the others have the same effect twice.
 
 use crate::store::Change;
-use crate::{BodyId, Flags, FolderId, Message, MessageId, Result, Store};
+use crate::{BodyId, Flags, FolderId, Message, MessageId, Result, Schema, Store};
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
@@ -177,7 +177,7 @@ impl Store {
 
     /// The UID by which the mail server knows a message, whether it is still here or only its tombstone.
     pub fn remote_uid(&self, message: MessageId) -> Result<Option<u32>> {
-        remote_uid(&self.conn, message)
+        remote_uid(&self.conn, self.schema, message)
     }
 
     /// Finishes one change, and records under which remote UIDs messages are now known, in one transaction.
@@ -194,14 +194,12 @@ impl Store {
     }
 }
 
-fn remote_uid(conn: &rusqlite::Connection, message: MessageId) -> Result<Option<u32>> {
-    Ok(conn
-        .prepare_cached(
-            "SELECT remote_uid FROM messages WHERE id = ?1 UNION ALL SELECT remote_uid FROM vanished WHERE message = ?1",
-        )?
-        .query_row([message], |r| r.get(0))
-        .optional()?
-        .flatten())
+fn remote_uid(conn: &rusqlite::Connection, schema: Schema, message: MessageId) -> Result<Option<u32>> {
+    let select = format!(
+        "SELECT remote_uid FROM {} WHERE id = ?1 UNION ALL SELECT remote_uid FROM vanished WHERE message = ?1",
+        schema.index()
+    );
+    Ok(conn.prepare_cached(&select)?.query_row([message], |r| r.get(0)).optional()?.flatten())
 }
 
 impl Change<'_> {
@@ -258,9 +256,7 @@ impl Change<'_> {
         if let Some(message) = self.message(id)? {
             match self.message_by_remote_uid(message.folder, remote_uid)? {
                 Some(other) if other.id != id => self.bury(&message, now)?,
-                _ => {
-                    self.sql.execute("UPDATE messages SET remote_uid = ?2 WHERE id = ?1", (id, remote_uid))?;
-                }
+                _ => self.set_remote_uid(id, Some(remote_uid))?,
             }
         } else {
             self.sql.execute("UPDATE vanished SET remote_uid = ?2 WHERE message = ?1", (id, remote_uid))?;

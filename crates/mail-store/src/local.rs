@@ -1,5 +1,6 @@
 //! What a mail program does to messages: each change and its journal row in one transaction.
 
+use crate::bodies::Content;
 use crate::messages::NewMessage;
 use crate::store::Change;
 use crate::{Error, Flags, FolderId, Message, PendingOp, Result, Store, UidMap};
@@ -29,14 +30,13 @@ impl Store {
     /// Adds a message to a folder; it will be uploaded. `date` is its INTERNALDATE.
     pub fn append(&mut self, folder: FolderId, message: &[u8], flags: &Flags, date: i64, now: i64) -> Result<Message> {
         self.change(|c| {
-            let body = c.put_body(message)?;
             let message = c.insert_message(&NewMessage {
                 folder: c.selectable(folder)?,
                 remote_uid: None,
                 local_only: false,
                 flags,
                 date,
-                body,
+                content: Content::New(message),
             })?;
             c.record_append(&message, now)?;
             Ok(message)
@@ -46,7 +46,6 @@ impl Store {
     /// Adds a notice of Lockstep itself to a folder: it never goes to the mail server, nor do changes to it.
     pub fn append_notice(&mut self, folder: FolderId, message: &[u8], now: i64) -> Result<Message> {
         self.change(|c| {
-            let body = c.put_body(message)?;
             c.folder(folder)?;
             c.insert_message(&NewMessage {
                 folder,
@@ -54,7 +53,7 @@ impl Store {
                 local_only: true,
                 flags: &Flags::new(),
                 date: now,
-                body,
+                content: Content::New(message),
             })
         })
     }
@@ -97,7 +96,7 @@ impl Store {
     pub fn expunge(&mut self, folder: FolderId, only: Option<&[u32]>, now: i64) -> Result<Vec<u32>> {
         self.change(|c| {
             let mut messages = match only {
-                None => crate::messages::in_folder(&c.sql, folder)?,
+                None => crate::messages::in_folder(&c.sql, c.schema, folder)?,
                 Some(uids) => {
                     let found = uids.iter().map(|&uid| c.message_by_uid(folder, uid));
                     found.filter_map(Result::transpose).collect::<Result<_>>()?
@@ -165,7 +164,7 @@ impl Change<'_> {
                 local_only: original.local_only,
                 flags: &original.flags,
                 date: original.date,
-                body: original.body,
+                content: Content::Kept(original.body),
             })?;
             if !original.local_only {
                 let (place, message, folder, folder_name) =

@@ -65,7 +65,7 @@ impl Store {
             }
             let folder = c.insert_folder(to, &c.delimiter()?, now)?;
             c.record(&PendingOp::CreateFolder { folder, name: to.to_owned() }, now)?;
-            let uids: Vec<u32> = crate::messages::in_folder(&c.sql, inbox)?.iter().map(|m| m.uid).collect();
+            let uids: Vec<u32> = crate::messages::in_folder(&c.sql, c.schema, inbox)?.iter().map(|m| m.uid).collect();
             c.transfer(inbox, &uids, folder, true, now)?;
             Ok(())
         })

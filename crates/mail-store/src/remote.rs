@@ -3,8 +3,9 @@
 //! Pending changes win over what the mail server still says: a message moved away here does not come back because the
 //! mail server has not heard of it, and flags changed here stay changed.
 
+use crate::bodies::Content;
 use crate::messages::NewMessage;
-use crate::{Flags, FolderId, MessageId, Result, Store};
+use crate::{BodyId, Flags, FolderId, MessageId, Result, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A message fetched from the mail server.
@@ -46,9 +47,10 @@ pub struct KnownRemote {
 impl Store {
     /// Which of the folder's messages on the mail server the store knows.
     pub fn known_remote(&self, folder: FolderId) -> Result<KnownRemote> {
-        let mut here = self
-            .conn
-            .prepare_cached("SELECT remote_uid, flags FROM messages WHERE folder = ?1 AND remote_uid IS NOT NULL")?;
+        let index = self.schema.index();
+        let mut here = self.conn.prepare_cached(&format!(
+            "SELECT remote_uid, flags FROM {index} WHERE folder = ?1 AND remote_uid IS NOT NULL"
+        ))?;
         Ok(KnownRemote {
             here: here
                 .query_map([folder], |r| Ok((r.get(0)?, Flags::parse(r.get_ref(1)?.as_str()?))))?
@@ -83,9 +85,9 @@ impl Store {
                     delivered.push(Delivered::Leaving);
                     continue;
                 }
-                let body = c.put_body(remote.body)?;
+                let body = BodyId::of(remote.body);
                 if let Some(mut message) = c.unplaced_with_body(folder, &body)? {
-                    c.sql.execute("UPDATE messages SET remote_uid = ?2 WHERE id = ?1", (message.id, remote.uid))?;
+                    c.set_remote_uid(message.id, Some(remote.uid))?;
                     let flags = c.with_pending_flags(message.id, remote.flags)?;
                     c.set_flags(&mut message, flags)?;
                     delivered.push(Delivered::Adopted(message.id));
@@ -97,7 +99,7 @@ impl Store {
                     local_only: false,
                     flags: remote.flags,
                     date: remote.date,
-                    body,
+                    content: Content::New(remote.body),
                 })?;
                 delivered.push(Delivered::New(message.id));
             }
@@ -138,7 +140,7 @@ impl Store {
     pub fn apply_remote_restart_done(&mut self, folder: FolderId, now: i64) -> Result<usize> {
         self.change(|c| {
             let mut gone = 0;
-            for message in crate::messages::in_folder(&c.sql, folder)? {
+            for message in crate::messages::in_folder(&c.sql, c.schema, folder)? {
                 if message.remote_uid.is_none() && !message.local_only && !c.is_pending(message.id)? {
                     c.bury(&message, now)?;
                     gone += 1;

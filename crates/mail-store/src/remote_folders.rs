@@ -63,13 +63,22 @@ impl Store {
             let known = c.folder(folder)?.remote_uidvalidity;
             let restart = known.is_some_and(|v| v != uidvalidity);
             if restart {
-                c.sql.execute("UPDATE messages SET remote_uid = NULL WHERE folder = ?1", [folder])?;
+                // One by one: through the view of an older program, one statement would gather all bodies first.
+                for message in crate::messages::in_folder(&c.sql, c.schema, folder)? {
+                    if message.remote_uid.is_some() {
+                        c.set_remote_uid(message.id, None)?;
+                    }
+                }
                 c.sql.execute("UPDATE vanished SET remote_uid = NULL WHERE folder = ?1", [folder])?;
             }
             c.sql.execute(
-                "UPDATE folders SET remote_uidvalidity = ?2, remote_uidnext = ?3, remote_modseq = ?4 WHERE id = ?1",
-                (folder, uidvalidity, uidnext, modseq.and_then(|m| i64::try_from(m).ok())),
+                "UPDATE folders SET remote_uidvalidity = ?2, remote_uidnext = ?3 WHERE id = ?1",
+                (folder, uidvalidity, uidnext),
             )?;
+            if c.schema.has_remote_modseq() {
+                let modseq = modseq.and_then(|m| i64::try_from(m).ok());
+                c.sql.execute("UPDATE folders SET remote_modseq = ?2 WHERE id = ?1", (folder, modseq))?;
+            }
             Ok(restart)
         })
     }

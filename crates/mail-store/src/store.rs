@@ -1,28 +1,45 @@
 //! Opening the store, and the transaction every change runs in.
 
-use crate::{Changes, Error, Result, schema};
+use crate::migrate::{self, Listener, Migrated};
+use crate::{Changes, Error, Result, Schema};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One user's offline mailbox. All times are Unix seconds given by the caller.
 pub struct Store {
     pub(crate) conn: Connection,
+    /// What this program reads and writes; the file may have a newer one.
+    pub(crate) schema: Schema,
+    path: PathBuf,
+    limit: Schema,
+    postponed: Option<Error>,
     changes: Changes,
 }
 
 /// A running change: the SQL transaction and what it touches, merged into [`Changes`] only if it commits.
 pub(crate) struct Change<'a> {
     pub(crate) sql: Transaction<'a>,
+    pub(crate) schema: Schema,
     pub(crate) touched: Changes,
 }
 
 impl Store {
-    /// Opens the store in this file, making it (with an empty INBOX) if it is not there. Older schemas are migrated.
-    ///
-    /// Errors: [`Error::NewerSchema`] for a file of a newer connector, [`Error::NotAStore`] for another program's
-    /// database, [`Error::Database`] when the file cannot be opened.
+    /// Opens the store in this file on the newest schema, without a word of progress; see [`Store::open_limited`].
     pub fn open(path: &Path) -> Result<Store> {
+        Store::open_limited(path, Schema::NEWEST, &mut |_| {})
+    }
+
+    /// Opens the store in this file, making it (with an empty INBOX) if it is not there, for a program that knows the
+    /// schemas up to `limit`. Older ones are migrated, step by step, while `listen` hears how far it is; when the disk has
+    /// no room for a step the store opens as it is ([`Store::postponed`]). A newer one is used as far as this program knows
+    /// it.
+    ///
+    /// Errors: [`Error::NewerSchema`] for a file that a newer connector changed in a way that this one cannot read,
+    /// [`Error::NotAStore`] for another program's database (neither file is changed), [`Error::Database`] when the file
+    /// cannot be opened.
+    pub fn open_limited(path: &Path, limit: Schema, listen: Listener) -> Result<Store> {
+        migrate::check(path, limit)?;
         let mut conn = Connection::open(path)?;
         // Another process (`lockstep-connector status`) may hold the lock for a moment.
         conn.busy_timeout(Duration::from_secs(10))?;
@@ -32,8 +49,24 @@ impl Store {
         conn.pragma_update(None, "foreign_keys", true)?;
         // A store is one file of a user's own mail, not trusted input, but a damaged one must not run code.
         conn.pragma_update(None, "trusted_schema", false)?;
-        schema::bring_up_to_date(&mut conn, path)?;
-        Ok(Store { conn, changes: Changes::default() })
+        let Migrated { schema, postponed } = migrate::bring_up_to_date(&mut conn, path, limit, listen)?;
+        Ok(Store { conn, schema, path: path.to_owned(), limit, postponed, changes: Changes::default() })
+    }
+
+    /// The schema that this program reads and writes.
+    pub fn schema(&self) -> Schema {
+        self.schema
+    }
+
+    /// Why a migration did not get to its end ([`Error::NoRoom`]): the next opening tries again.
+    pub fn postponed(&self) -> Option<&Error> {
+        self.postponed.as_ref()
+    }
+
+    /// This version has proved healthy: drops what only versions before the one before it need. Does nothing the
+    /// second time.
+    pub fn contract(&mut self) -> Result<()> {
+        migrate::contract(&mut self.conn, &self.path, self.limit)
     }
 
     /// What was committed since the last call, and forgets it.
@@ -44,9 +77,9 @@ impl Store {
     /// Runs `work` in one transaction: all of it is durable when this returns `Ok`, none of it otherwise.
     pub(crate) fn change<T>(&mut self, work: impl FnOnce(&mut Change) -> Result<T>) -> Result<T> {
         let sql = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut change = Change { sql, touched: Changes::default() };
+        let mut change = Change { sql, schema: self.schema, touched: Changes::default() };
         let value = work(&mut change)?;
-        let Change { sql, touched } = change;
+        let Change { sql, touched, .. } = change;
         sql.commit()?;
         self.changes.merge(touched);
         Ok(value)
@@ -69,14 +102,7 @@ impl Store {
                 [before],
             )?;
             c.sql.execute("DELETE FROM outbox_event WHERE outbox NOT IN (SELECT id FROM outbox)", [])?;
-            const UNUSED: &str = "id NOT IN (SELECT body FROM messages) AND id NOT IN (SELECT body FROM outbox) \
-                 AND id NOT IN (SELECT body FROM pending WHERE body IS NOT NULL)";
-            let freed: i64 =
-                c.sql.query_row(&format!("SELECT COALESCE(SUM(size), 0) FROM bodies WHERE {UNUSED}"), [], |r| {
-                    r.get(0)
-                })?;
-            c.sql.execute(&format!("DELETE FROM bodies WHERE {UNUSED}"), [])?;
-            Ok(freed as u64)
+            c.drop_unused_bodies()
         })
     }
 

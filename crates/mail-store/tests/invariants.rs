@@ -1,9 +1,12 @@
 //! What must hold whatever happens in whatever order: UIDs and MODSEQs only grow, whoever replays `changes_since` has the folder, and a
 //! local change has its journal row while a remote one has none.
 
-use mail_store::{Delivered, FlagChange, Flags, FolderId, Message, Outcome, PendingOp, RemoteMessage, Store};
+use mail_store::{
+    Delivered, FlagChange, Flags, FolderId, Message, Outcome, PendingOp, RemoteMessage, Schema, SearchFields, Store,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -17,7 +20,7 @@ enum Step {
     Restart { folder: usize, uidvalidity: u32 },
     Finish { uid: u32 },
     Collect,
-    Reopen,
+    Reopen { program: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -48,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         (folder, 1u32..3).prop_map(|(folder, uidvalidity)| Step::Restart { folder, uidvalidity }),
         (100u32..200).prop_map(|uid| Step::Finish { uid }),
         Just(Step::Collect),
-        Just(Step::Reopen),
+        (0usize..3).prop_map(|program| Step::Reopen { program }),
     ]
 }
 
@@ -59,6 +62,10 @@ fn flags(bits: u8) -> Flags {
 
 fn body(n: u8) -> Vec<u8> {
     format!("Subject: {n}\r\n\r\nbody {n}\r\n").into_bytes()
+}
+
+fn header_of(body: &[u8]) -> usize {
+    body.windows(4).position(|w| w == b"\r\n\r\n").map_or(body.len(), |i| i + 4)
 }
 
 /// A client that only ever asks `changes_since`.
@@ -101,10 +108,31 @@ fn picked(store: &Store, folder: FolderId, pick: usize) -> Option<Message> {
     (!messages.is_empty()).then(|| messages[pick % messages.len()].clone())
 }
 
-fn run(steps: Vec<Step>) {
+/// Which version's program has the store.
+#[derive(Clone, Copy, Debug)]
+enum Programs {
+    /// One, whose file is its own.
+    Only(Schema),
+    /// All of them in turn, in whatever order: upgrades and rollbacks.
+    InTurn,
+}
+
+impl Programs {
+    fn open(self, path: &Path, program: usize) -> Store {
+        let schema = match self {
+            Programs::Only(schema) => schema,
+            Programs::InTurn => Schema::ALL[program],
+        };
+        let store = Store::open_limited(path, schema, &mut |_| {}).unwrap();
+        assert_eq!(store.schema(), schema);
+        store
+    }
+}
+
+fn run(steps: Vec<Step>, programs: Programs) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mail.sqlite");
-    let mut store = Store::open(&path).unwrap();
+    let mut store = programs.open(&path, 0);
     let inbox = store.folder_by_name("inbox").unwrap().unwrap().id;
     let other = store.create_folder("Other", 1).unwrap();
     let folders = [inbox, other];
@@ -189,9 +217,9 @@ fn run(steps: Vec<Step>) {
             Step::Collect => {
                 store.collect_garbage(now - 5).unwrap();
             }
-            Step::Reopen => {
+            Step::Reopen { program } => {
                 drop(store);
-                store = Store::open(&path).unwrap();
+                store = programs.open(&path, program);
             }
         }
         if let Some(changes) = local_changes {
@@ -203,14 +231,25 @@ fn run(steps: Vec<Step>) {
         }
     }
     for message in folders.iter().flat_map(|f| store.messages(*f).unwrap()) {
-        assert_eq!(store.body(&message.body).unwrap().len() as u64, message.size);
+        let body = store.body(&message.body).unwrap();
+        assert_eq!(body.len() as u64, message.size);
+        assert_eq!(store.header(&message.body).unwrap(), body[..header_of(&body)]);
+        assert_eq!(store.search_fields(&message).unwrap(), SearchFields::of(&body[..header_of(&body)]));
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
     #[test]
-    fn uids_and_modseqs_only_grow_and_changes_tell_everything(steps in proptest::collection::vec(step(), 1..50)) {
-        run(steps);
+    fn uids_and_modseqs_only_grow_and_changes_tell_everything(
+        steps in proptest::collection::vec(step(), 1..50),
+        schema in 0usize..3,
+    ) {
+        run(steps, Programs::Only(Schema::ALL[schema]));
+    }
+
+    #[test]
+    fn the_same_holds_while_versions_are_upgraded_and_rolled_back(steps in proptest::collection::vec(step(), 1..50)) {
+        run(steps, Programs::InTurn);
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`package`] | the `.lpk` format: pack, read, unpack |
 //! | [`tuf`] | what the vendor signed, verified from the root pinned at installation |
+//! | [`carried_root`] | the vendor's root that a program carries at its own end |
 //! | [`safe_path`] | which relative paths may ever become files |
 //! | `download` | fetching a package over HTTP (feature `download`) |
 //! | [`durable`] | replacing a file so that a power cut leaves the old one or the new one |
@@ -12,6 +13,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod carried_root;
 mod crypto;
 #[cfg(feature = "download")]
 pub mod download;

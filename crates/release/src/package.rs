@@ -29,7 +29,7 @@ mod unpack;
 use std::{io, path::PathBuf};
 
 pub use manifest::{Description, FileEntry, Manifest};
-pub use pack::{Progress, pack};
+pub use pack::{Progress, pack, pack_with_trailer};
 pub use unpack::{read_manifest, unpack, verify};
 
 use crate::safe_path;

@@ -124,6 +124,14 @@ impl Repository {
     }
 }
 
+/// Whether these bytes can be pinned: a root that is signed by a threshold of its own keys, no key counted twice.
+///
+/// # Errors
+/// [`Error::PinnedRoot`].
+pub fn check_root(bytes: &[u8]) -> Result<(), Error> {
+    pinned(bytes).map(drop)
+}
+
 /// Reads a `root.json` that is trusted because of where it came from.
 fn pinned(bytes: &[u8]) -> Result<TrustedMetadataSet, Error> {
     crate::crypto::install();

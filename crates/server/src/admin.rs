@@ -1,6 +1,8 @@
 //! The administrator's programs: JSON, with the token of `admin.json`.
 
+mod gate;
 mod status;
+mod story;
 
 use axum::{
     Json,
@@ -23,7 +25,9 @@ use crate::{
     switches::Switch,
     warning_log,
 };
+pub use gate::mail_gate;
 pub use status::status;
+pub use story::story;
 
 /// Parameters of the preflight.
 #[derive(Debug, Deserialize)]

@@ -14,7 +14,7 @@ use protocol::{catalog::Catalog, message::MailServer, site::SiteProfile};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    config::Config, integration::Bundles, mail_login::MailLogin, mirror::Mirror, push::Switchboard,
+    config::Config, integration::Bundles, mail_gate::Gate, mail_login::MailLogin, mirror::Mirror, push::Switchboard,
     rate_limit::RateLimit, site::SiteState, store::Store, switches::Switches, warning_log::WarningLog,
 };
 
@@ -97,6 +97,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Where mail passwords are checked.
     pub mail_login: MailLogin,
+    /// What the mail server is answered at each login.
+    pub mail_gate: Gate,
     /// Where the mail is, as connectors are told.
     pub mail: MailServer,
     /// What travels beside an installer.

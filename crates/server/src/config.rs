@@ -3,6 +3,7 @@
 
 mod edit;
 mod first_start;
+mod mail_gate;
 mod values;
 
 use std::{
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use edit::set_switch;
 pub use first_start::{FirstStart, Missing, template};
+pub use mail_gate::{EndSessions, Loopback, MailGate, Placeholder};
 pub use values::{HostPort, Interval, SiteUrl, VendorRepository};
 
 /// The file's name in the data directory.
@@ -80,6 +82,9 @@ pub struct Config {
     /// How often the site's PCs come by.
     #[serde(default)]
     pub clients: Clients,
+    /// What the mail server asks at each login.
+    #[serde(default)]
+    pub mail_gate: MailGate,
 }
 
 /// Certificate and key, in PEM. Relative paths start at the data directory.
@@ -207,11 +212,14 @@ pub struct Statistics {
 pub struct Clients {
     /// The longest time between two check-ins; news are pushed in between.
     pub check_in_every: Interval,
+    /// The shortest time between two prompts for the administrator's password on a PC without an updater. `None`: the
+    /// upgrade policy says ([`UpgradePolicy::ask_again_after`]).
+    pub ask_again: Option<Interval>,
 }
 
 impl Default for Clients {
     fn default() -> Self {
-        Self { check_in_every: Interval::from_seconds(300) }
+        Self { check_in_every: Interval::from_seconds(300), ask_again: None }
     }
 }
 

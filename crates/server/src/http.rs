@@ -44,9 +44,11 @@ pub fn router(app: App) -> Router {
         .route("/assets/site.css", get(console::style_sheet))
         .route("/v1/admin/preflight", get(admin::preflight))
         .route("/v1/admin/status", get(admin::status))
+        .route("/v1/admin/story", get(admin::story))
         .route("/v1/admin/warn", post(admin::warn))
         .route("/v1/admin/server-version", post(admin::server_version))
         .route("/v1/admin/cut-over", post(admin::cut_over))
+        .route("/v1/admin/mail-gate", get(admin::mail_gate))
         .route("/v1/admin/settings/{switch}", put(admin::setting))
         .layer(middleware::from_fn(guard::deadline));
     let long = Router::new()

@@ -1,4 +1,5 @@
-//! The integration page: the installers for the visitor's system, with the site profile beside them.
+//! The integration page: the installers for the visitor's system, each a folder that can be verified without any network
+//! ([`bundle`]).
 
 mod bundle;
 mod visitor;
@@ -103,20 +104,23 @@ pub async fn download(State(app): State<App>, Path(file): Path<String>) -> Resul
 fn wanted(served: &Served, server: Option<&Version>, file: &str) -> Option<bundle::Wanted> {
     let catalog = served.catalog();
     for platform in platforms(catalog) {
+        let part = |entry: &Entry| bundle::Part::of(served, entry);
         let updater = newest(catalog, &ProductId::updater(), &platform, None);
         let connector = newest(catalog, &ProductId::connector(), &platform, server);
-        let package = |entry: &Entry| served.package(entry).map(ToOwned::to_owned);
-        if let Some(entry) = updater
-            && download_of(entry).file == file
-        {
-            return Some(bundle::Wanted { folder: download_of(entry).folder, own: package(entry)?, updater: None });
-        }
-        if let Some(entry) = connector
-            && download_of(entry).file == file
-        {
-            let updater = updater.and_then(package);
-            return Some(bundle::Wanted { folder: download_of(entry).folder, own: package(entry)?, updater });
-        }
+        let parts = match (connector, updater) {
+            (_, Some(updater)) if download_of(updater).file == file => vec![updater],
+            (Some(connector), updater) if download_of(connector).file == file => {
+                std::iter::once(connector).chain(updater).collect()
+            }
+            _ => continue,
+        };
+        let Download { folder, .. } = download_of(parts[0]);
+        return Some(bundle::Wanted {
+            name: format!("{folder}-{platform}"),
+            folder,
+            parts: parts.into_iter().map(part).collect::<Option<_>>()?,
+            metadata: served.metadata_files().to_vec(),
+        });
     }
     None
 }

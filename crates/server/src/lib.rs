@@ -20,6 +20,7 @@
 //! | [`mirror`], [`mirror_tasks`] | the vendor's releases, verified and served again |
 //! | [`server_version`], [`site`] | what the protected servers run, and what the site wants |
 //! | [`clients`], [`push`] | enrolment, check-ins, login, tickets, "ask again, now" |
+//! | [`mail_gate`] | the mail server asks at each login whether a connector is too old |
 //! | [`mail_login`] | a password checked by a login to the mail server |
 //! | [`preflight`], [`warning_log`] | who would be cut off, by name |
 //! | [`console`], [`integration`], [`admin`] | pages and API |
@@ -35,6 +36,7 @@ pub mod console;
 pub mod failure;
 pub mod http;
 pub mod integration;
+pub mod mail_gate;
 pub mod mail_login;
 pub mod mirror;
 pub mod mirror_tasks;

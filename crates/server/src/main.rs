@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::tz::TimeZone;
 use lockstep_server::{
     app::Clock,
-    config::{FILE_NAME, HostPort, SiteUrl, VendorRepository},
+    config::{FILE_NAME, HostPort, Loopback, SiteUrl, VendorRepository},
     failure::chain,
     platform,
     start::{self, Flags},
@@ -107,6 +107,9 @@ struct First {
     /// An address that tells the server's version. With neither, `lockstep server-version set` tells it.
     #[arg(long, value_name = "URL")]
     server_version_url: Option<SiteUrl>,
+    /// Where the mail server asks at each login whether a connector is too old; an address of this machine.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    mail_gate: Option<Loopback>,
 }
 
 impl From<First> for Flags {
@@ -125,6 +128,7 @@ impl From<First> for Flags {
             server_name: first.server_name,
             probe: first.server_version_probe,
             version_url: first.server_version_url,
+            mail_gate: first.mail_gate,
         }
     }
 }
@@ -160,6 +164,7 @@ async fn serve(run: Run) -> anyhow::Result<()> {
     let (tell_stop, stop) = watch::channel(false);
     let opened = start::open(&data, &config, VERSION, Clock::system(), TimeZone::system(), stop.clone()).await?;
     let listener = start::bind(opened.app.config.listen).await?;
+    let gate = start::bind_mail_gate(&opened.app.config.mail_gate).await?;
     let mut out = std::io::stdout();
     if let Some(password) = opened.new_password {
         let file = data.join("initial-admin-password");
@@ -175,6 +180,6 @@ async fn serve(run: Run) -> anyhow::Result<()> {
         // An error means that the server has stopped already.
         let _ = tell_stop.send(true);
     });
-    start::serve(opened.app, opened.identity, listener, stop).await;
+    start::serve(opened.app, opened.identity, listener, gate, stop).await;
     Ok(())
 }

@@ -82,6 +82,11 @@ impl Served {
         self.metadata.get(name).cloned()
     }
 
+    /// Every metadata file, in the order in which a mirror writes them.
+    pub fn metadata_files(&self) -> &[tuf::MetadataFile] {
+        self.trusted.metadata()
+    }
+
     /// The file that holds a target, by its path below `targets/`, hash included.
     pub fn target(&self, consistent_path: &str) -> Option<&Path> {
         self.targets.get(consistent_path).map(PathBuf::as_path)

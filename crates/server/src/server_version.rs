@@ -14,6 +14,7 @@ use crate::{
     app::App,
     config::{SourceKind, VersionSource},
     failure::chain,
+    mail_gate,
     site::Change,
     store::StoreError,
 };
@@ -104,6 +105,7 @@ async fn nap(app: &App, product: &ProductId, every: Duration) -> bool {
 pub async fn shows(app: &App, product: &ProductId, version: &Version) -> Result<Change, StoreError> {
     let change = app.site.source_shows(&app.store, product, version, app.now()).await?;
     if change != Change::None {
+        mail_gate::server_flipped(app, product);
         app.push.announce(format!("the {product}'s server has version {version}"));
     }
     Ok(change)

@@ -9,9 +9,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     app::App,
-    config::{ConfigError, Missing},
+    config::{ConfigError, Loopback, MailGate, Missing},
     console::password::HashError,
-    http,
+    http, mail_gate,
     mail_login::TlsSetup,
     mirror::MirrorError,
     mirror_tasks, server_version,
@@ -75,6 +75,16 @@ pub enum StartError {
     /// The first administrator's password cannot be stored.
     #[error("the administrator cannot be made")]
     Password(#[from] HashError),
+    /// The mail gate's port is taken, or not ours to take.
+    #[error(
+        "cannot listen on {address} for the mail server; is another server running there? `listen` under [mail_gate] in server.toml names another port"
+    )]
+    MailGate {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The port is taken, or not ours to take.
     #[error("cannot listen on {address}; is another server running there? `listen` in server.toml names another port")]
     Listen {
@@ -93,9 +103,28 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
+/// Takes the mail gate's port, where there is one.
+///
+/// # Errors
+/// [`StartError::MailGate`].
+pub async fn bind_mail_gate(gate: &MailGate) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = gate.listen.map(Loopback::get) else { return Ok(None) };
+    TcpListener::bind(address).await.map(Some).map_err(|source| StartError::MailGate { address, source })
+}
+
 /// Serves, and does everything that is due meanwhile, until `stop` becomes true.
-pub async fn serve(app: App, identity: Identity, listener: TcpListener, stop: watch::Receiver<bool>) {
+pub async fn serve(
+    app: App,
+    identity: Identity,
+    listener: TcpListener,
+    mail_gate: Option<TcpListener>,
+    stop: watch::Receiver<bool>,
+) {
     let mut tasks = JoinSet::new();
+    if let Some(listener) = mail_gate {
+        tasks.spawn(mail_gate::serve(listener, app.clone()));
+        tasks.spawn(mail_gate::keep_notes(app.clone()));
+    }
     tasks.spawn(mirror_tasks::follow(app.clone()));
     tasks.spawn(warning_log::follow(app.clone()));
     for (product, configured) in &app.config.products {

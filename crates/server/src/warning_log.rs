@@ -118,11 +118,15 @@ pub async fn evaluate(app: &App) -> Result<Outcome, WarningError> {
     Ok(outcome)
 }
 
+/// What people call a product.
+pub fn title(product: &ProductId) -> &str {
+    if *product == ProductId::connector() { "Lockstep Connector" } else { product.as_str() }
+}
+
 fn write(app: &App, product: &ProductId, to: &Version, users: &BTreeSet<String>, now: jiff::Timestamp) -> String {
     let server = app.config.products.get(product).map_or("the server", |p| p.server_name.as_str());
-    let title = if *product == ProductId::connector() { "Lockstep Connector" } else { product.as_str() };
     let report = Report {
-        client: title,
+        client: title(product),
         server,
         to,
         updater_address: &format!("{}/updater", app.integration_page()),

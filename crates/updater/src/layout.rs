@@ -90,6 +90,21 @@ impl Layout {
         self.state_dir().join("lock")
     }
 
+    /// Held by whoever changes versions, while it does: the service or an installer.
+    pub fn slots_lock(&self) -> PathBuf {
+        self.state_dir().join("slots.lock")
+    }
+
+    /// What an installer intends, apart from what the service does.
+    pub fn install_journal(&self) -> PathBuf {
+        self.state_dir().join("install-journal.json")
+    }
+
+    /// An installer's copy of what it was given, 0700.
+    pub fn install_copy(&self) -> PathBuf {
+        self.state_dir().join("install")
+    }
+
     /// Packages on their way, 0700.
     pub fn downloads(&self) -> PathBuf {
         self.state_dir().join("downloads")

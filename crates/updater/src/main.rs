@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use lockstep_updater::{install, ipc::client::ask, layout::Layout, service, status};
+use lockstep_updater::{install, ipc::client::ask, layout::Layout, service, status, words};
 use protocol::{
-    Timestamp, Version,
+    Timestamp,
     ipc::{Reply, Verb},
     product::parse_version,
 };
@@ -38,8 +38,14 @@ struct Cli {
 enum Command {
     /// Run the service.
     Run(Root),
-    /// Install the updater from the unpacked download that this program lies in; run again, repair it.
-    Install(Root),
+    /// Install from the unpacked download that this program lies in: its copy is verified first. Run again, repair it.
+    Install {
+        #[command(flatten)]
+        root: Root,
+        /// Say what was done as JSON, for scripts.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what is installed, what is ready, and why.
     Status {
         #[command(flatten)]
@@ -76,7 +82,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     let version = parse_version(VERSION)?;
     match command {
         Command::Run(Root { root }) => Ok(runtime()?.block_on(service::run(Layout::new(&root)?, version))?),
-        Command::Install(Root { root }) => install_here(&root, &version),
+        Command::Install { root, json } => install_here(&root.root, json),
         Command::Status { root, json } => show_status(&root.root, json),
         Command::Check(Root { root }) => request(&root, Verb::CheckNow),
         Command::Consent(Root { root }) => request(&root, Verb::Consent),
@@ -93,26 +99,34 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start")
 }
 
-fn install_here(root: &Path, version: &Version) -> anyhow::Result<()> {
+fn install_here(root: &Path, json: bool) -> anyhow::Result<()> {
     let program = std::env::current_exe()?.canonicalize()?;
     let Some(folder) = program.parent().and_then(Path::parent) else {
         bail!("{} does not lie in the folder of a download", program.display());
     };
     let root = if root.is_absolute() { root.to_owned() } else { std::env::current_dir()?.join(root) };
-    let installed = install::install(&Layout::new(&root)?, folder, version)?;
+    let installed = runtime()?.block_on(install::install(&Layout::new(&root)?, folder, Timestamp::now()));
     let mut out = std::io::stdout().lock();
-    writeln!(out, "lockstep-updater {version} is installed in {}", root.display())?;
-    match &installed.unit {
-        Some(unit) => {
-            writeln!(out, "the service is described in {}; start it, now and at every boot, with", unit.display())?;
-            writeln!(
-                out,
-                "  systemctl daemon-reload && systemctl enable lockstep-updater && systemctl restart lockstep-updater"
-            )?;
-        }
-        None => {
-            writeln!(out, "start the service with")?;
-            writeln!(out, "  {} run --root {}", installed.program.display(), root.display())?;
+    if json {
+        let said = match &installed {
+            Ok(installed) => serde_json::to_value(installed)?,
+            Err(error) => serde_json::json!({ "error": words(error) }),
+        };
+        writeln!(out, "{said}")?;
+        return Ok(installed.map(drop)?);
+    }
+    let installed = installed?;
+    for product in &installed.products {
+        writeln!(out, "{}", status::installed(product))?;
+    }
+    writeln!(out, "this computer belongs to the site {}", status::printable(&installed.site))?;
+    let program = installed.program.display();
+    match installed.service {
+        install::Service::Started => writeln!(out, "the service runs: systemctl status lockstep-updater")?,
+        install::Service::Told => writeln!(out, "the service was running and goes on with this version")?,
+        install::Service::NotRunning => {
+            writeln!(out, "start the service, now and with the system, with")?;
+            writeln!(out, "  {program} run --root {}", root.display())?;
         }
     }
     Ok(())

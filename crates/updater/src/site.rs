@@ -69,10 +69,18 @@ pub enum SiteError {
 /// # Errors
 /// [`SiteError`].
 pub fn read(layout: &Layout) -> Result<Site, SiteError> {
-    trusted_path(layout.root(), &layout.etc())?;
+    let vendor_root = read_vendor_root(layout)?;
     let profile = parse(&layout.site(), &read_trusted(&layout.site())?)?;
-    let vendor_root = read_trusted(&layout.vendor_root())?;
     Ok(Site { profile, vendor_root })
+}
+
+/// Reads the pinned root alone, under the same conditions.
+///
+/// # Errors
+/// [`SiteError::Writable`], [`SiteError::Unreadable`].
+pub fn read_vendor_root(layout: &Layout) -> Result<Vec<u8>, SiteError> {
+    trusted_path(layout.root(), &layout.etc())?;
+    read_trusted(&layout.vendor_root())
 }
 
 /// Reads a site profile from its bytes.

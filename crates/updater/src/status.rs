@@ -2,6 +2,8 @@
 
 use protocol::{Timestamp, ipc::Status, product::Platform};
 
+use crate::install::{Done, Product};
+
 /// The status for people: a table, and why.
 pub fn table(status: &Status, now: Timestamp) -> String {
     let mut rows = vec![["PRODUCT", "INSTALLED", "STATE", "BESIDE IT"].map(str::to_owned)];
@@ -34,6 +36,17 @@ pub fn table(status: &Status, now: Timestamp) -> String {
     out
 }
 
+/// What an installer did about a product.
+pub fn installed(product: &Product) -> String {
+    let Product { product, version, before, done } = product;
+    match (done, before) {
+        (Done::Unchanged, _) => format!("{product} {version} was installed already"),
+        (Done::Repaired, _) => format!("{product} {version} was damaged and is repaired"),
+        (Done::Installed, Some(before)) => format!("{product} {version} is installed, in the place of {before}"),
+        (Done::Installed, None) => format!("{product} {version} is installed"),
+    }
+}
+
 /// The status for scripts: what the socket says, without the ticket, which is not for keeping.
 ///
 /// # Errors
@@ -54,7 +67,7 @@ fn contact(at: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// Texts come from the server and from programs: nothing in them may steer a terminal.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_format(c) { '\u{fffd}' } else { c }).collect()
 }
 

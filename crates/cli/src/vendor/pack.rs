@@ -1,6 +1,10 @@
 //! `lockstep pack`: a directory becomes a package.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,7 +12,10 @@ use protocol::{
     Version,
     product::{Platform, ProductId, parse_version},
 };
-use release::package::{self, Description};
+use release::{
+    carried_root,
+    package::{self, Description},
+};
 use serde_json::json;
 
 use crate::terminal::count;
@@ -30,6 +37,10 @@ pub struct PackArgs {
     /// Argument with which the program tells by its exit code that it can run; repeat for more
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub self_check: Vec<String>,
+    /// Let the program carry this root of trust, such as the root.json that `publish` wrote beside the online keys: an
+    /// installer then believes it, and not what lies beside it
+    #[arg(long, value_name = "FILE")]
+    pub carry_root: Option<PathBuf>,
     /// Operating system it runs on: linux, windows
     #[arg(long, default_value = std::env::consts::OS)]
     pub os: String,
@@ -54,6 +65,7 @@ pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
         program: args.program.clone(),
         self_check: args.self_check.clone(),
     };
+    let trailer = args.carry_root.as_deref().map(|root| trailer(root, &args.dir.join(&args.program))).transpose()?;
     let bar = ProgressBar::new(0).with_style(style());
     let parent = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
     refuse_inside(&args.dir, parent)?;
@@ -62,10 +74,16 @@ pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
         .tempfile_in(parent)
         .with_context(|| format!("cannot write into {}", parent.display()))?;
     let mut out = std::io::BufWriter::new(beside.as_file_mut());
-    let manifest = package::pack(&args.dir, &description, &mut out, &mut |progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })
+    let manifest = package::pack_with_trailer(
+        &args.dir,
+        &description,
+        trailer.as_deref().unwrap_or_default(),
+        &mut out,
+        &mut |progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+        },
+    )
     .with_context(|| format!("cannot pack {}", args.dir.display()))?;
     drop(out);
     bar.finish_and_clear();
@@ -88,6 +106,22 @@ pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the program gets behind its own bytes.
+fn trailer(root: &Path, program: &Path) -> anyhow::Result<Vec<u8>> {
+    let cannot = |path: &Path| format!("cannot use {}", path.display());
+    let mut file = File::open(program).with_context(|| cannot(program))?;
+    ensure!(
+        carried_root::read(&mut file).with_context(|| cannot(program))?.is_none(),
+        "{} carries a root already; pack the program as it was built",
+        program.display()
+    );
+    let mut bytes = Vec::new();
+    File::open(root)
+        .and_then(|file| file.take(carried_root::MAX_ROOT + 1).read_to_end(&mut bytes))
+        .with_context(|| cannot(root))?;
+    carried_root::trailer(&bytes).with_context(|| format!("{} cannot be carried", root.display()))
 }
 
 /// A package within the directory would be packed into the next one, and its own unfinished file into itself.

@@ -215,3 +215,33 @@ fn a_package_is_not_written_into_the_directory_that_is_packed() {
     assert!(why.contains("write it to another directory"), "{why}");
     assert_eq!(fs::read_dir(bench.path("build-7.2.0/bin")).unwrap().count(), 1);
 }
+
+#[test]
+fn a_program_carries_the_root_that_it_was_packed_with_and_no_second_one() {
+    let bench = Bench::published();
+    bench.pack("7.3.0");
+    let pack = |dir: &str, root: &str| {
+        let program = ["--product", "updater", "--version", "0.1.0", "--program", "bin/lockstep-connector"];
+        [&["pack", dir, "--carry-root", root, "-o", "updater.lpk"], &program[..]].concat().join(" ")
+    };
+    let run = |line: &str| bench.run(&line.split(' ').collect::<Vec<_>>());
+    let packed = run(&pack("build-7.3.0", "online/root.json"));
+    assert!(packed.status.success(), "{packed:?}");
+
+    let into = tempfile::tempdir().unwrap();
+    release::package::unpack(fs::File::open(bench.path("updater.lpk")).unwrap(), into.path()).unwrap();
+    let program = into.path().join("bin/lockstep-connector");
+    let carried = release::carried_root::read(&mut fs::File::open(&program).unwrap()).unwrap();
+    assert_eq!(carried, Some(bench.root()));
+    let source = fs::read(bench.path("build-7.3.0/bin/lockstep-connector")).unwrap();
+    assert!(fs::read(&program).unwrap().starts_with(&source) && source.len() < 100, "what was built is as it was");
+    assert_eq!(fs::read(into.path().join("share/notes.txt")).unwrap(), b"This is 7.3.0.\n");
+
+    fs::create_dir_all(bench.path("again/bin")).unwrap();
+    fs::copy(&program, bench.path("again/bin/lockstep-connector")).unwrap();
+    let again = bench.fails(&pack("again", "online/root.json").split(' ').collect::<Vec<_>>());
+    assert!(again.contains("carries a root already"), "{again}");
+    fs::write(bench.path("not.json"), "{}").unwrap();
+    let bad = bench.fails(&pack("build-7.3.0", "not.json").split(' ').collect::<Vec<_>>());
+    assert!(bad.contains("not.json cannot be carried"), "{bad}");
+}

@@ -94,16 +94,22 @@ struct Probed(Option<(Instant, bool)>);
 struct Troubled {
     backoff: Backoff,
     until: Option<Instant>,
+    /// What was to be prepared: another decision is tried at once.
+    about: Option<Decision>,
 }
 
 impl Default for Troubled {
     fn default() -> Self {
-        Self { backoff: Backoff::new(Duration::from_secs(10), Duration::from_secs(1800)), until: None }
+        Self { backoff: Backoff::new(Duration::from_secs(10), Duration::from_secs(1800)), until: None, about: None }
     }
 }
 
 impl Troubled {
-    fn waits(&self) -> bool {
+    fn waits(&mut self, decision: &Decision) -> bool {
+        if self.about.as_ref() != Some(decision) {
+            self.over();
+            self.about = Some(decision.clone());
+        }
         self.until.is_some_and(|until| until > Instant::now())
     }
 
@@ -183,7 +189,7 @@ impl Task {
             Answer::WaitUntil(next) => {
                 self.show(last.filter(|last| last.version == *version).map(|last| Installer::after(&last, Some(next))));
             }
-            Answer::Ask | Answer::AskQuietly if troubled.waits() => {}
+            Answer::Ask | Answer::AskQuietly if troubled.waits(&told.directive.decision) => {}
             Answer::Ask | Answer::AskQuietly => self.install(told, version, troubled).await,
         }
     }
@@ -206,7 +212,7 @@ impl Task {
             self.gate.subscribe().borrow().installer.as_ref().is_some_and(|installer| {
                 installer.stage == Stage::Ready && installer.version.as_ref() == Some(version)
             });
-        if ready || troubled.waits() {
+        if ready || troubled.waits(&told.directive.decision) {
             return;
         }
         match workshop.fetch(&told.directive, clock::now()).await {

@@ -110,6 +110,7 @@ impl Keeper {
             imap_port: account.imap_port,
             smtp_port: account.smtp_port,
             pid: std::process::id(),
+            migration: None,
         };
         status.save(&self.data).map_err(|e| e.to_string())
     }

@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub mod mail_rig;
+pub mod persons_pc;
 pub mod program;
 pub mod site;
+pub mod vendor;
 
 use std::{
     path::Path,

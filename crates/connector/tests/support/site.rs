@@ -32,6 +32,10 @@ pub struct Site {
     mail: MailServer,
     password: String,
     decision: Mutex<Decision>,
+    policy: Mutex<UpgradePolicy>,
+    ask_again_seconds: Mutex<Option<u64>>,
+    /// What it mirrors of a vendor: a directory with `metadata` and `targets`.
+    repository: Mutex<Option<PathBuf>>,
     /// Every check-in so far.
     pub seen: Mutex<Vec<ConnectorCheckIn>>,
     pushed: watch::Sender<u64>,
@@ -71,6 +75,9 @@ impl Site {
             mail,
             password: password.into(),
             decision: Mutex::new(Decision::Current),
+            policy: Mutex::default(),
+            ask_again_seconds: Mutex::default(),
+            repository: Mutex::default(),
             seen: Mutex::default(),
             pushed: watch::Sender::new(0),
         });
@@ -84,12 +91,27 @@ impl Site {
         site
     }
 
+    /// The site profile.
+    pub fn profile(&self) -> String {
+        let certificate = std::fs::read_to_string(&self.certificate).unwrap();
+        serde_json::json!({"v": 1, "server": self.url, "certificate": certificate, "enrolment_key": "k"}).to_string()
+    }
+
+    /// Mirrors this directory from now on.
+    pub fn mirror(&self, repository: &Path) {
+        *self.repository.lock().unwrap() = Some(repository.to_owned());
+    }
+
+    /// Has another policy from now on, and says how long a refused prompt counts.
+    pub fn policy(&self, policy: UpgradePolicy, ask_again_seconds: Option<u64>) {
+        *self.policy.lock().unwrap() = policy;
+        *self.ask_again_seconds.lock().unwrap() = ask_again_seconds;
+    }
+
     /// Writes the site profile under a PC's root.
     pub fn install(&self, root: &Path) {
-        let certificate = std::fs::read_to_string(&self.certificate).unwrap();
-        let profile = serde_json::json!({"v": 1, "server": self.url, "certificate": certificate, "enrolment_key": "k"});
         std::fs::create_dir_all(root.join("etc/lockstep")).unwrap();
-        std::fs::write(root.join("etc/lockstep/site.json"), profile.to_string()).unwrap();
+        std::fs::write(root.join("etc/lockstep/site.json"), self.profile()).unwrap();
         std::fs::write(root.join("etc/hostname"), "pc-test\n").unwrap();
         assert!(self.dir.path().exists());
     }
@@ -135,6 +157,21 @@ impl Site {
                 }
                 return;
             }
+            line if line.starts_with("GET /tuf/") => {
+                let path = line.split_whitespace().nth(1).unwrap().trim_start_matches("/tuf/").to_owned();
+                let repository = self.repository.lock().unwrap().clone();
+                match repository.map(|repository| std::fs::read(repository.join(path))) {
+                    Some(Ok(bytes)) => {
+                        let head =
+                            format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", bytes.len());
+                        // As below.
+                        let _ = stream.write_all(&[head.as_bytes(), &bytes].concat()).await;
+                        let _ = stream.shutdown().await;
+                        return;
+                    }
+                    _ => failure(404, "no such file"),
+                }
+            }
             _ => failure(401, "no"),
         };
         // As above.
@@ -156,14 +193,14 @@ impl Site {
             directive: Directive {
                 product: ProductId::connector(),
                 decision: self.decision.lock().unwrap().clone(),
-                policy: UpgradePolicy::default(),
+                policy: *self.policy.lock().unwrap(),
                 server: Some("7.3.0".parse().unwrap()),
                 why: "the test says so".into(),
             },
             mail: self.mail.clone(),
             integration_page: format!("{}/integration", self.url),
             next_check_in_seconds: 300,
-            ask_again_seconds: None,
+            ask_again_seconds: *self.ask_again_seconds.lock().unwrap(),
         })
     }
 }

@@ -1,96 +1,106 @@
-//! The store's schema number and the steps that lead to it.
+//! The three schemas, and what is written differently in SQL for each.
 //!
-//! | Schema | Written by | What is new |
+//! | Schema | Version | What is new |
 //! |---|---|---|
-//! | 3 | 7.3 | the schema of [`v3`]: bodies apart from the index, MODSEQ, tombstones, journal, outbox |
+//! | 1 ([`one`]) | 7.1 | bodies inside the index: table `mail` has the message itself in its row |
+//! | 2 ([`two`]) | 7.2 | bodies apart: `messages` is a small index, `bodies` has the messages |
+//! | 3 ([`three`]) | 7.3 | quick resynchronisation (MODSEQ of the mail server's folders and of tombstones), `search` |
 //!
-//! Each step runs in one transaction with the new number, so that a store killed in the middle is still one schema or the
-//! other.
+//! A program runs on its own schema or on an older one, whatever newer schema the file has: a step expands, so
+//! that the tables of the schema before are still there, as tables or as views with triggers. `pending`, `pending_done`,
+//! `outbox` and `outbox_event` are the same in all three: rows are only added (and, once finished, dropped), columns are
+//! only added, and their columns keep their meaning for good.
 
-mod v3;
+mod one;
+mod three;
+mod two;
 
-use crate::{Error, Result};
-use rusqlite::{Connection, TransactionBehavior};
-use std::path::Path;
+use rusqlite::Transaction;
 
-/// The schema this version writes.
-pub const SCHEMA: u32 = 3;
-
-/// SQLite's application id of a mail store ("LkSt").
-const APPLICATION_ID: i32 = 0x4c6b_5374;
-
-/// A step from one schema to the next; `from` 0 makes a store from nothing.
-struct Step {
-    from: u32,
-    to: u32,
-    run: fn(&rusqlite::Transaction) -> rusqlite::Result<()>,
+/// A schema of the store, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Schema {
+    /// 7.1's: bodies inside the index.
+    One,
+    /// 7.2's: bodies apart from the index.
+    Two,
+    /// 7.3's: quick resynchronisation and search.
+    Three,
 }
 
-const STEPS: &[Step] = &[Step { from: 0, to: 3, run: v3::create }];
+/// One batch of a step: how many rows are done of how many.
+pub(crate) type Batch<'a> = &'a mut dyn FnMut(u64, u64);
 
-pub(crate) fn bring_up_to_date(conn: &mut Connection, path: &Path) -> Result<()> {
-    loop {
-        // Read again under the lock in every round: another process may have migrated meanwhile.
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let application: i32 = tx.pragma_query_value(None, "application_id", |r| r.get(0))?;
-        let tables: i64 = tx.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |r| r.get(0))?;
-        if application != APPLICATION_ID && (application != 0 || tables > 0) {
-            return Err(Error::NotAStore(path.to_owned()));
+impl Schema {
+    /// The newest.
+    pub const NEWEST: Schema = Schema::Three;
+
+    /// All, in order.
+    pub const ALL: [Schema; 3] = [Schema::One, Schema::Two, Schema::Three];
+
+    /// Its number in the file (`user_version`), 1 to 3.
+    pub fn number(self) -> u32 {
+        self as u32 + 1
+    }
+
+    /// The schema of this number.
+    pub(crate) fn of_number(number: u32) -> Option<Schema> {
+        Schema::ALL.into_iter().find(|schema| schema.number() == number)
+    }
+
+    /// The one after it.
+    pub(crate) fn next(self) -> Option<Schema> {
+        Schema::of_number(self.number() + 1)
+    }
+
+    /// Adds what this schema has and the one before does not, in the caller's transaction.
+    pub(crate) fn expand(self, tx: &Transaction, batch: Batch) -> rusqlite::Result<()> {
+        match self {
+            Schema::One => one::create(tx),
+            Schema::Two => two::expand(tx, batch),
+            Schema::Three => three::expand(tx),
         }
-        let found: u32 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
-        if found == SCHEMA {
-            return Ok(());
+    }
+
+    /// Takes away what only programs of the schema before the one before need. Nothing if it is gone.
+    pub(crate) fn contract(self, tx: &Transaction) -> rusqlite::Result<()> {
+        match self {
+            Schema::One | Schema::Two => Ok(()),
+            Schema::Three => two::drop_what_one_needs(tx),
         }
-        if found > SCHEMA {
-            return Err(Error::NewerSchema { found, supported: SCHEMA });
+    }
+
+    /// The table (or for an older program, view) with a row for each message in a folder.
+    pub(crate) fn index(self) -> &'static str {
+        match self {
+            Schema::One => "mail",
+            Schema::Two | Schema::Three => "messages",
         }
-        let Some(step) = STEPS.iter().find(|s| s.from == found) else {
-            return Err(Error::Damaged(format!("schema {found}, which no version ever wrote")));
-        };
-        (step.run)(&tx)?;
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", step.to)?;
-        tx.commit()?;
+    }
+
+    /// Whether folders keep the mail server's HIGHESTMODSEQ.
+    pub(crate) fn has_remote_modseq(self) -> bool {
+        self >= Schema::Three
+    }
+
+    /// Whether it is known when a message went.
+    pub(crate) fn tombstones_have_modseq(self) -> bool {
+        self >= Schema::Three
+    }
+
+    /// Whether there is the table `search`.
+    pub(crate) fn has_search(self) -> bool {
+        self >= Schema::Three
+    }
+
+    /// The condition on `vanished` for "after this MODSEQ". Older schemas do not know when a message went: all of them.
+    pub(crate) fn vanished_after(self, modseq: &str) -> String {
+        if self.tombstones_have_modseq() { format!("modseq > {modseq}") } else { format!("{modseq} IS NOT NULL") }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Store;
-
-    #[test]
-    fn a_new_store_has_inbox_and_the_current_schema() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mail.sqlite");
-        let store = Store::open(&path).unwrap();
-        let names: Vec<_> = store.folders().unwrap().into_iter().map(|f| f.name).collect();
-        assert_eq!(names, ["INBOX"]);
-        let synchronous: u32 = store.conn.pragma_query_value(None, "synchronous", |r| r.get(0)).unwrap();
-        assert_eq!(synchronous, 2, "FULL: what is acknowledged survives a power cut");
-        drop(store);
-        let conn = Connection::open(&path).unwrap();
-        assert_eq!(conn.pragma_query_value(None, "user_version", |r| r.get::<_, u32>(0)).unwrap(), SCHEMA);
-        assert_eq!(conn.pragma_query_value(None, "journal_mode", |r| r.get::<_, String>(0)).unwrap(), "wal");
-    }
-
-    #[test]
-    fn a_newer_schema_is_refused_with_both_numbers_and_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mail.sqlite");
-        drop(Store::open(&path).unwrap());
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
-        let error = Store::open(&path).err().expect("a newer schema must be refused");
-        assert!(error.to_string().contains("schema 9") && error.to_string().contains("up to 3"), "{error}");
-        let conn = Connection::open(&path).unwrap();
-        assert_eq!(conn.pragma_query_value(None, "user_version", |r| r.get::<_, u32>(0)).unwrap(), 9);
-    }
-
-    #[test]
-    fn another_programs_database_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("other.sqlite");
-        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
-        assert!(matches!(Store::open(&path), Err(Error::NotAStore(_))));
+impl std::fmt::Display for Schema {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        self.number().fmt(f)
     }
 }

@@ -37,10 +37,25 @@ pub fn pack(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Manifest, Error> {
+    pack_with_trailer(dir, description, &[], out, progress)
+}
+
+/// As [`pack`], with these bytes behind the program's own: see [`crate::carried_root`].
+///
+/// # Errors
+/// The same.
+pub fn pack_with_trailer(
+    dir: &Path,
+    description: &Description,
+    trailer: &[u8],
+    out: &mut dyn Write,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Manifest, Error> {
+    let tree = Tree { dir, program: &description.program, trailer };
     let mut paths = Vec::new();
     list(dir, "", &mut paths)?;
     paths.sort();
-    let files = paths.iter().map(|path| describe(dir, path, &description.program)).collect::<Result<_, _>>()?;
+    let files = paths.iter().map(|path| tree.describe(path)).collect::<Result<_, _>>()?;
     let manifest = Manifest { v: 1, description: description.clone(), files };
     let bytes = manifest.to_bytes()?;
     // Cannot exceed u32: it was just measured against MAX_MANIFEST.
@@ -48,8 +63,16 @@ pub fn pack(
     for part in [MAGIC, &length.to_be_bytes(), &bytes] {
         out.write_all(part).map_err(Error::Io)?;
     }
-    compress(dir, &manifest, out, progress)?;
+    tree.compress(&manifest, out, progress)?;
     Ok(manifest)
+}
+
+/// What is packed.
+struct Tree<'a> {
+    dir: &'a Path,
+    program: &'a str,
+    /// Follows the program's own bytes.
+    trailer: &'a [u8],
 }
 
 /// Every file below a directory, relative to where it began.
@@ -75,52 +98,59 @@ fn list(dir: &Path, prefix: &str, found: &mut Vec<String>) -> Result<(), Error> 
     Ok(())
 }
 
-fn describe(dir: &Path, relative: &str, program: &str) -> Result<FileEntry, Error> {
-    let path = dir.join(relative);
-    let mut file = fs::File::open(&path).map_err(file_error(&path))?;
-    let meta = file.metadata().map_err(file_error(&path))?;
-    let mut hasher = Sha256::new();
-    let size = copy(&mut file, &mut |piece| {
-        hasher.update(piece);
-        Ok(())
-    })
-    .map_err(file_error(&path))?;
-    let executable = platform::is_executable(&meta).unwrap_or(relative == program);
-    let mode = if executable { 0o755 } else { 0o644 };
-    Ok(FileEntry { path: relative.to_owned(), size, mode, sha256: hex::encode(hasher.finalize()) })
-}
+impl Tree<'_> {
+    fn open(&self, relative: &str, path: &Path) -> io::Result<(fs::Metadata, io::Chain<fs::File, &[u8]>)> {
+        let file = fs::File::open(path)?;
+        let trailer = if relative == self.program { self.trailer } else { &[] };
+        Ok((file.metadata()?, file.chain(trailer)))
+    }
 
-fn compress(
-    dir: &Path,
-    manifest: &Manifest,
-    out: &mut dyn Write,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(), Error> {
-    let total = manifest.content_size();
-    let mut encoder = zstd::Encoder::new(out, LEVEL).map_err(Error::Io)?;
-    encoder.window_log(WINDOW_LOG).map_err(Error::Io)?;
-    encoder.set_pledged_src_size(Some(total)).map_err(Error::Io)?;
-    let mut done = 0;
-    for entry in &manifest.files {
-        let path = dir.join(&entry.path);
-        let mut file = fs::File::open(&path).map_err(file_error(&path))?;
+    fn describe(&self, relative: &str) -> Result<FileEntry, Error> {
+        let path = self.dir.join(relative);
+        let (meta, mut content) = self.open(relative, &path).map_err(file_error(&path))?;
         let mut hasher = Sha256::new();
-        copy(&mut file, &mut |piece| {
+        let size = copy(&mut content, &mut |piece| {
             hasher.update(piece);
-            encoder.write_all(piece)?;
-            done += piece.len() as u64;
-            progress(Progress { done, total });
             Ok(())
         })
         .map_err(file_error(&path))?;
-        if hex::encode(hasher.finalize()) != entry.sha256 {
-            return Err(Error::CannotPack { path, why: "it changed while it was being packed".into() });
-        }
+        let executable = platform::is_executable(&meta).unwrap_or(relative == self.program);
+        let mode = if executable { 0o755 } else { 0o644 };
+        Ok(FileEntry { path: relative.to_owned(), size, mode, sha256: hex::encode(hasher.finalize()) })
     }
-    encoder.finish().map_err(Error::Io)?.flush().map_err(Error::Io)
+
+    fn compress(
+        &self,
+        manifest: &Manifest,
+        out: &mut dyn Write,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let total = manifest.content_size();
+        let mut encoder = zstd::Encoder::new(out, LEVEL).map_err(Error::Io)?;
+        encoder.window_log(WINDOW_LOG).map_err(Error::Io)?;
+        encoder.set_pledged_src_size(Some(total)).map_err(Error::Io)?;
+        let mut done = 0;
+        for entry in &manifest.files {
+            let path = self.dir.join(&entry.path);
+            let (_, mut content) = self.open(&entry.path, &path).map_err(file_error(&path))?;
+            let mut hasher = Sha256::new();
+            copy(&mut content, &mut |piece| {
+                hasher.update(piece);
+                encoder.write_all(piece)?;
+                done += piece.len() as u64;
+                progress(Progress { done, total });
+                Ok(())
+            })
+            .map_err(file_error(&path))?;
+            if hex::encode(hasher.finalize()) != entry.sha256 {
+                return Err(Error::CannotPack { path, why: "it changed while it was being packed".into() });
+            }
+        }
+        encoder.finish().map_err(Error::Io)?.flush().map_err(Error::Io)
+    }
 }
 
-fn copy(file: &mut fs::File, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+fn copy(file: &mut impl Read, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
     let mut buffer = vec![0; 128 * 1024];
     let mut size = 0;
     loop {

@@ -1,5 +1,6 @@
 //! The trusted reader against a vendor, and against those who are not.
 
+mod carried_root;
 mod reading;
 mod refusing;
 mod vendor;

@@ -126,5 +126,9 @@ pub async fn status(_: Administrator, State(app): State<App>) -> Result<Json<Val
             "releases": releases,
         },
         "problems": app.problems(),
+        "mail_gate": {
+            "listen": app.config.mail_gate.listen.map(|l| l.to_string()),
+            "counts": app.mail_gate.notes.counts(),
+        },
     })))
 }

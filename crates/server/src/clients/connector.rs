@@ -14,6 +14,7 @@ use protocol::{
 use super::{parse, stream, ticket::voucher, words};
 use crate::{
     app::App,
+    config::Interval,
     failure::Refusal,
     http::bearer,
     plain_text::capped,
@@ -79,7 +80,7 @@ pub async fn connector_check_in(
         mail: app.mail.clone(),
         integration_page: app.integration_page(),
         next_check_in_seconds: app.config.clients.check_in_every.seconds(),
-        ask_again_seconds: None,
+        ask_again_seconds: app.config.clients.ask_again.map(Interval::seconds),
     }))
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use protocol::product::ProductId;
 
-use super::{HostPort, SiteUrl, SourceKind, VendorRepository};
+use super::{HostPort, Loopback, SiteUrl, SourceKind, VendorRepository};
 
 /// What has to be known to write the file.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct FirstStart {
     pub server_name: Option<String>,
     /// Where its server's version comes from.
     pub source: SourceKind,
+    /// Where the mail server asks about logins.
+    pub mail_gate: Option<Loopback>,
 }
 
 /// What the first start was not told.
@@ -56,6 +58,7 @@ pub fn template(first: &FirstStart) -> String {
     let ca = optional("ca", "ca.pem", first.mail_ca.as_ref().map(|p| p.display().to_string()));
     let webmail =
         optional("webmail", "https://webmail.example.com", first.webmail.as_ref().map(|u| u.as_str().to_owned()));
+    let mail_gate = optional("listen", "127.0.0.1:4480", first.mail_gate.map(|l| l.to_string()));
     format!(
         r#"# lockstep-server: the site's settings.
 # Restart the server after a change. The console changes the two switches at the end by itself.
@@ -116,6 +119,17 @@ timeout = "5 seconds"
 [clients]
 # The longest time between two check-ins of a PC. News are pushed in between.
 check_in_every = "5 minutes"
+# The shortest time between two prompts for the administrator's password on a PC without an updater.
+# Without it the policy says: 1 hour with "ask-must-accept", 7 days with the "necessary" ones, else 1 day.
+# ask_again = "1 day"
+
+[mail_gate]
+# Where the mail server asks at each login whether a connector is too old; without it nobody asks. Plain HTTP, so only an address of
+# this machine is accepted. `lockstep mail-gate` prints what goes into Dovecot's configuration.
+{mail_gate}
+# How open mail sessions of a connector that is too old are ended when the server's version flips: a program and its arguments, run
+# without a shell, as this server's user. {{user}}, {{address}} and {{port}} are put in, each an argument of its own.
+# end_sessions = ["sudo", "-n", "/usr/bin/doveadm", "kick", "{{user}}", "{{address}}"]
 
 [readiness]
 # Know by name who would be cut off by an upgrade. This never leaves the site.

@@ -13,6 +13,7 @@ fn first() -> FirstStart {
         product: ProductId::connector(),
         server_name: Some("the \"post\" office".into()),
         source: SourceKind::Probe(vec!["/usr/sbin/dovecot".into(), "--version".into()]),
+        mail_gate: Some("127.0.0.1:4480".parse().unwrap()),
     }
 }
 
@@ -27,8 +28,20 @@ fn the_first_starts_file_reads_back_as_what_was_asked_for() {
     assert_eq!(product.server_name, "the \"post\" office");
     assert_eq!(product.server_version.kind, first().source);
     assert_eq!(config.readiness.report_every.seconds(), 14 * 24 * 3600);
+    assert_eq!(config.mail_gate, MailGate { listen: first().mail_gate, end_sessions: None });
     assert!(config.readiness.enabled && !config.statistics.contribute);
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_lines_that_are_commented_out_are_good_as_they_are() {
+    let text = template(&first());
+    let text = text.replace("# end_sessions", "end_sessions").replace("# ask_again =", "ask_again =");
+    let config = Config::parse(&text).unwrap();
+    assert_eq!(config.clients.ask_again.unwrap().seconds(), 24 * 3600);
+    let words: Vec<_> = config.mail_gate.end_sessions.as_ref().unwrap().words().collect();
+    let user = Ok(Placeholder::User);
+    assert_eq!(words, [Err("sudo"), Err("-n"), Err("/usr/bin/doveadm"), Err("kick"), user, Ok(Placeholder::Address)]);
 }
 
 #[test]
@@ -48,6 +61,15 @@ fn a_bad_value_says_what_is_accepted() {
         ("\"https://mail.example.test:4443\"", "\"mail\"", "https://mail.example.com"),
         ("enabled = true", "enabled = \"yes\"", "expected a boolean"),
         ("# url = ", "url = ", "one source"),
+        ("\"127.0.0.1:4480\"", "\"0.0.0.0:4480\"", "127.0.0.1 or [::1] only"),
+        ("\"127.0.0.1:4480\"", "\"localhost\"", "such as 127.0.0.1:4480"),
+        ("# end_sessions = [\"sudo\", ", "end_sessions = [\"user={user}\", ", "an argument of its own"),
+        (
+            "\"{user}\", \"{address}\"]",
+            "\"{user}\", \"{address}\"]\nend_sessions = [\"doveadm\"]",
+            "such as [\"doveadm\"",
+        ),
+        ("# ask_again = \"1 day\"", "ask_again = \"soon\"", "write it as"),
         ("probe = [\"/usr/sbin/dovecot\", \"--version\"]", "probe = []", "program and its arguments"),
     ] {
         let text = template(&first());

@@ -1,29 +1,63 @@
-//! Downloads: a release's verified files in a tar archive, with `site.json` and `root.json` beside them.
+//! Downloads: a folder in a tar archive, from which a PC installs without asking anybody else whom to believe.
 //!
-//! An archive is made from the mirrored package when it is first asked for, and kept until one of its ingredients changes. The same
-//! ingredients make the same bytes: no times, no owners, files sorted by path.
+//! ```text
+//! bin/…                 the programs: to start the installer with, and to use the connector for one user alone
+//! site.json root.json   which site, and the vendor's first root as this site pins it
+//! payload/metadata/…    the vendor's signed metadata, byte for byte as mirrored
+//! payload/targets/…     the packages that are installed, under their consistent-snapshot names
+//! ```
+//!
+//! An archive is made from what is mirrored when it is first asked for, and kept until one of its ingredients changes. The same
+//! ingredients make the same bytes: no times, no owners, always the same order.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, BufReader, Write},
     path::{Path, PathBuf},
 };
 
 use flate2::{Compression, GzBuilder};
-use release::package;
+use protocol::catalog::Entry;
+use release::{
+    package,
+    tuf::{MetadataFile, consistent_target_path},
+};
 use sha2::{Digest, Sha256};
 
-use crate::{app::App, platform};
+use crate::{app::App, mirror::Served, platform};
+
+/// Part of every fingerprint: archives of another form are made anew.
+const FORM: &[u8] = b"payload folder 1";
 
 /// What an archive is made of.
 #[derive(Debug)]
 pub struct Wanted {
+    /// What the archive is called, with its platform and without its ending.
+    pub name: String,
     /// The archive's one top-level folder.
     pub folder: String,
-    /// The package, in the mirror.
-    pub own: PathBuf,
-    /// An updater's package to put below `updater/`.
-    pub updater: Option<PathBuf>,
+    /// The packages. Where two have a file of the same name, it is the first one's.
+    pub parts: Vec<Part>,
+    /// The vendor's signed metadata.
+    pub metadata: Vec<MetadataFile>,
+}
+
+/// A mirrored package.
+#[derive(Debug)]
+pub struct Part {
+    /// The file.
+    package: PathBuf,
+    /// Its path below `targets/`, hash included.
+    target: String,
+}
+
+impl Part {
+    /// The package of a release. `None`: it is not mirrored.
+    pub fn of(served: &Served, entry: &Entry) -> Option<Self> {
+        let package = served.package(entry)?.to_owned();
+        Some(Self { package, target: consistent_target_path(&entry.target, &entry.sha256) })
+    }
 }
 
 /// Why an archive could not be made.
@@ -72,7 +106,7 @@ impl Bundles {
         let profile = serde_json::to_vec_pretty(&app.profile)?;
         let root = app.vendor_root.clone();
         let directory = self.directory.clone();
-        let file = directory.join(format!("{}.tar.gz", fingerprint(&wanted, &profile, &root)));
+        let file = directory.join(format!("{}-{}.tar.gz", wanted.name, fingerprint(&wanted, &profile, &root)));
         if file.exists() {
             return Ok(file);
         }
@@ -86,12 +120,12 @@ impl Bundles {
     }
 }
 
-/// Packages lie in the mirror under their hash, so their paths say what is in them.
+/// A target's path has its hash in it, so it says what is in the package.
 fn fingerprint(wanted: &Wanted, profile: &[u8], root: &[u8]) -> String {
     let mut hasher = Sha256::new();
-    let paths = [Some(&wanted.own), wanted.updater.as_ref()];
-    let names = paths.map(|p| p.and_then(|p| p.file_name()).unwrap_or_default().to_string_lossy().into_owned());
-    for part in [wanted.folder.as_bytes(), names[0].as_bytes(), names[1].as_bytes(), profile, root] {
+    let targets = wanted.parts.iter().map(|part| part.target.as_bytes());
+    let metadata = wanted.metadata.iter().flat_map(|file| [file.name.as_bytes(), &file.bytes]);
+    for part in [FORM, profile, root].into_iter().chain(targets).chain(metadata) {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
@@ -103,39 +137,80 @@ fn make(directory: &Path, file: &Path, wanted: &Wanted, profile: &[u8], root: &[
     let mut archive = tempfile::NamedTempFile::new_in(directory).map_err(failed(directory))?;
     let gzip = GzBuilder::new().mtime(0).write(io::BufWriter::new(archive.as_file_mut()), Compression::default());
     let mut tar = tar::Builder::new(gzip);
-    let folder = &wanted.folder;
-    for (package, folder) in
-        [(Some(&wanted.own), folder.clone()), (wanted.updater.as_ref(), format!("{folder}/updater"))]
-    {
-        let Some(package) = package else { continue };
-        add_package(&mut tar, directory, package, &folder)?;
-        for (name, bytes) in [("root.json", root), ("site.json", profile)] {
-            add(&mut tar, &format!("{folder}/{name}"), 0o644, bytes.len() as u64, bytes).map_err(failed(file))?;
-        }
-    }
+    add_all(&mut tar, directory, wanted, profile, root)?;
     let gzip = tar.into_inner().map_err(failed(file))?;
     gzip.finish().and_then(|mut out| out.flush()).map_err(failed(file))?;
     archive.as_file().sync_all().map_err(failed(file))?;
     archive.persist(file).map_err(|e| BundleError::File { path: file.to_owned(), source: e.error })?;
+    drop_older(directory, file, &wanted.name);
     Ok(())
 }
 
-fn add_package(
+fn add_all(
+    tar: &mut tar::Builder<impl Write>,
+    directory: &Path,
+    wanted: &Wanted,
+    profile: &[u8],
+    root: &[u8],
+) -> Result<(), BundleError> {
+    let folder = &wanted.folder;
+    let mut taken = BTreeSet::new();
+    for part in &wanted.parts {
+        add_content(tar, directory, &part.package, folder, &mut taken)?;
+    }
+    for (name, bytes) in [("root.json", root), ("site.json", profile)] {
+        add(tar, &format!("{folder}/{name}"), 0o644, bytes.len() as u64, bytes).map_err(failed(directory))?;
+    }
+    for MetadataFile { name, bytes } in &wanted.metadata {
+        let path = format!("{folder}/payload/metadata/{name}");
+        add(tar, &path, 0o644, bytes.len() as u64, &bytes[..]).map_err(failed(directory))?;
+    }
+    for Part { package, target } in &wanted.parts {
+        let content = fs::File::open(package).map_err(failed(package))?;
+        let size = content.metadata().map_err(failed(package))?.len();
+        add(tar, &format!("{folder}/payload/targets/{target}"), 0o644, size, content).map_err(failed(package))?;
+    }
+    Ok(())
+}
+
+/// Adds a package's files as they are installed, but for those that are there already.
+fn add_content(
     tar: &mut tar::Builder<impl Write>,
     directory: &Path,
     package: &Path,
     folder: &str,
+    taken: &mut BTreeSet<String>,
 ) -> Result<(), BundleError> {
     let unpacked = tempfile::tempdir_in(directory).map_err(failed(directory))?;
     let reader = BufReader::new(fs::File::open(package).map_err(failed(package))?);
     let manifest = package::unpack(reader, unpacked.path())
         .map_err(|source| BundleError::Package { path: package.to_owned(), source })?;
-    for entry in &manifest.files {
-        let path = unpacked.path().join(&entry.path);
-        let content = fs::File::open(&path).map_err(failed(&path))?;
-        add(tar, &format!("{folder}/{}", entry.path), entry.mode, entry.size, content).map_err(failed(&path))?;
+    for entry in manifest.files.iter().filter(|entry| !is_ours(&entry.path)) {
+        if taken.insert(entry.path.clone()) {
+            let path = unpacked.path().join(&entry.path);
+            let content = fs::File::open(&path).map_err(failed(&path))?;
+            add(tar, &format!("{folder}/{}", entry.path), entry.mode, entry.size, content).map_err(failed(&path))?;
+        }
     }
     Ok(())
+}
+
+/// Whether a package's file would lie where the folder has something of its own.
+fn is_ours(path: &str) -> bool {
+    matches!(path.split('/').next(), Some("payload" | "site.json" | "root.json"))
+}
+
+/// Removes the archives that this one replaces; whoever is in the middle of fetching one keeps it to the end.
+fn drop_older(directory: &Path, file: &Path, name: &str) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|e| e.path()).filter(|path| path != file) {
+        let older = path.file_name().unwrap_or_default().to_string_lossy();
+        if older.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+            && let Err(error) = fs::remove_file(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "an old download stays");
+        }
+    }
 }
 
 fn add(tar: &mut tar::Builder<impl Write>, path: &str, mode: u32, size: u64, content: impl io::Read) -> io::Result<()> {

@@ -14,7 +14,7 @@ use release::{
 
 use super::StartError;
 use crate::{
-    config::{FirstStart, HostPort, Missing, SiteUrl, SourceKind, VendorRepository, template},
+    config::{FirstStart, HostPort, Loopback, Missing, SiteUrl, SourceKind, VendorRepository, template},
     platform,
 };
 
@@ -47,6 +47,8 @@ pub struct Flags {
     pub probe: Option<String>,
     /// An address that tells the version.
     pub version_url: Option<SiteUrl>,
+    /// Where the mail server asks about logins.
+    pub mail_gate: Option<Loopback>,
 }
 
 /// Makes the data directory: `server.toml`, the pinned root, the mail server's CA. The configuration comes last, so a
@@ -96,6 +98,7 @@ pub fn first_start(data: &Path, config: &Path, flags: &Flags) -> Result<(), Star
         product: flags.product.clone().unwrap_or_else(ProductId::connector),
         server_name: flags.server_name.clone(),
         source,
+        mail_gate: flags.mail_gate,
     });
     durable::replace(config, text.as_bytes(), Access::Private).map_err(failed("the configuration", config))
 }

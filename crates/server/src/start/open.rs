@@ -14,6 +14,7 @@ use crate::{
     config::{Config, Tls},
     console::password,
     integration::Bundles,
+    mail_gate::Gate,
     mail_login::{MailLogin, client_config},
     mirror::{Mirror, Source},
     push::Switchboard,
@@ -87,6 +88,7 @@ pub async fn open(
         certificate: mail_ca,
         webmail: config.mail.webmail.as_ref().map(|url| url.as_str().to_owned()),
     };
+    let mail_gate = Gate::load(&store).await?;
     let site = SiteState::load(&config, &store).await?;
     let source = Source::new(&config.vendor.repository).map_err(|e| StartError::Source(e.into()))?;
     let mirror = Arc::new(Mirror::open(&data.join("mirror"), source, &vendor_root)?);
@@ -111,6 +113,7 @@ pub async fn open(
         push: Arc::new(Switchboard::default()),
         limits: Limits::default(),
         mail_login,
+        mail_gate,
         mail,
         profile,
         vendor_root,

@@ -1,6 +1,6 @@
 //! Console and integration page, as a browser gets them.
 
-use std::io::Read;
+use std::{collections::BTreeMap, io::Read};
 
 use super::site::{
     Site,
@@ -50,45 +50,98 @@ async fn the_integration_page_offers_what_fits_the_visitor_and_the_server() {
     site.stop().await;
 }
 
+/// The files of a downloaded archive: mode and content by path. All of them as old as time itself.
+fn unpacked(bytes: &[u8]) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(flate2::read::GzDecoder::new(bytes)).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let header = entry.header();
+        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
+        let (mode, path) = (header.mode().unwrap(), entry.path().unwrap().display().to_string());
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        assert!(files.insert(path, (mode, content)).is_none(), "each path once");
+    }
+    files
+}
+
+async fn fetch(site: &Site, file: &str) -> Vec<u8> {
+    let response = site.get(&format!("/integration/{file}")).await;
+    assert_eq!(response.status(), 200, "{file}");
+    response.bytes().await.unwrap().to_vec()
+}
+
 #[tokio::test]
 async fn a_download_is_the_verified_package_with_the_site_profile_beside_it() {
     let site = Site::start().await;
-    let fetch = async |file: &str| site.get(&format!("/integration/{file}")).await.bytes().await.unwrap();
-    let bytes = fetch("lockstep-updater-0.1.0-linux-x86_64.tar.gz").await;
-    let mut files = std::collections::BTreeMap::new();
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&bytes[..]));
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let (mode, time) = (entry.header().mode().unwrap(), entry.header().mtime().unwrap());
-        assert_eq!(time, 0);
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        files.insert(entry.path().unwrap().display().to_string(), (mode, content));
-    }
-    let names: Vec<&str> = files.keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        [
-            "lockstep-updater-0.1.0/bin/lockstep-updater",
-            "lockstep-updater-0.1.0/root.json",
-            "lockstep-updater-0.1.0/site.json"
-        ]
-    );
-    assert_eq!(files[names[0]], (0o755, b"#!/bin/sh\necho updater 0.1.0\n".to_vec()));
-    assert_eq!(files[names[1]].1, std::fs::read(site.vendor.root()).unwrap());
-    let profile: protocol::site::SiteProfile = serde_json::from_slice(&files[names[2]].1).unwrap();
+    let bytes = fetch(&site, "lockstep-updater-0.1.0-linux-x86_64.tar.gz").await;
+    let files = unpacked(&bytes);
+    let top = "lockstep-updater-0.1.0";
+    assert_eq!(files[&format!("{top}/bin/lockstep-updater")], (0o755, b"#!/bin/sh\necho updater 0.1.0\n".to_vec()));
+    assert_eq!(files[&format!("{top}/root.json")].1, std::fs::read(site.vendor.root()).unwrap());
+    let profile: protocol::site::SiteProfile = serde_json::from_slice(&files[&format!("{top}/site.json")].1).unwrap();
     assert_eq!((profile.server.as_str(), &profile), (site.base.as_str(), &site.app.profile));
     assert!(profile.certificate.unwrap().contains("BEGIN CERTIFICATE"));
 
     std::fs::remove_dir_all(site.dir.path().join("data/downloads")).unwrap();
-    assert_eq!(fetch("lockstep-updater-0.1.0-linux-x86_64.tar.gz").await, bytes, "made again, the same bytes");
-    let connector = fetch("lockstep-connector-7.2.0-linux-x86_64.tar.gz").await;
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&connector[..]));
-    let names: Vec<String> =
-        archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string()).collect();
-    assert!(names.contains(&"lockstep-connector-7.2.0/bin/lockstep-connector".into()), "{names:?}");
-    assert!(names.contains(&"lockstep-connector-7.2.0/updater/bin/lockstep-updater".into()), "{names:?}");
+    assert_eq!(fetch(&site, "lockstep-updater-0.1.0-linux-x86_64.tar.gz").await, bytes, "made again, the same bytes");
     assert_eq!(site.get("/integration/lockstep-connector-7.3.0-linux-x86_64.tar.gz").await.status(), 404);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn the_folder_of_a_download_is_a_repository_that_a_pc_verifies_without_any_network() {
+    let site = Site::start().await;
+    for (file, programs, packages) in [
+        ("lockstep-updater-0.1.0", &["lockstep-updater"][..], &["updater-0.1.0"][..]),
+        (
+            "lockstep-connector-7.2.0",
+            &["lockstep-connector", "lockstep-updater"],
+            &["connector-7.2.0", "updater-0.1.0"],
+        ),
+    ] {
+        let files = unpacked(&fetch(&site, &format!("{file}-linux-x86_64.tar.gz")).await);
+        let bin: Vec<&str> = files.keys().filter_map(|p| p.strip_prefix(&format!("{file}/bin/"))).collect();
+        assert_eq!(bin, programs);
+
+        let folder = tempfile::tempdir().unwrap();
+        for (path, (_, content)) in &files {
+            let path = folder.path().join(path.strip_prefix(&format!("{file}/")).unwrap());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let root = std::fs::read(folder.path().join("root.json")).unwrap();
+        let repository = release::tuf::Repository::open(&folder.path().join("verified"), &root).unwrap();
+        let payload = release::tuf::DirectoryFetch::new(folder.path().join("payload"));
+        let trusted = repository.refresh(&payload, protocol::Timestamp::now()).await.unwrap();
+        let mut found = Vec::new();
+        for entry in &trusted.catalog().entries {
+            let path = payload.target(&release::tuf::consistent_target_path(&entry.target, &entry.sha256));
+            if let Ok(bytes) = std::fs::read(path) {
+                let mut verifier = release::tuf::Verifier::new(entry.length, &entry.sha256);
+                verifier.update(&bytes).unwrap();
+                verifier.finish().unwrap();
+                found.push(format!("{}-{}", entry.release.product, entry.release.version));
+            }
+        }
+        found.sort();
+        assert_eq!(found, packages, "exactly what is to be installed");
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_vendor_signs_anew_is_in_the_next_download_and_the_old_archive_is_gone() {
+    let site = Site::start().await;
+    let file = "lockstep-updater-0.1.0-linux-x86_64.tar.gz";
+    let timestamp = "lockstep-updater-0.1.0/payload/metadata/timestamp.json";
+    let before = unpacked(&fetch(&site, file).await);
+    site.vendor.publish(7, &[("updater", "0.1.0", "*"), ("connector", "7.2.0", ">=7.2, <7.3")]);
+    site.admin(reqwest::Method::POST, "/v1/admin/refresh", None).await;
+    let after = unpacked(&fetch(&site, file).await);
+    assert_ne!(before[timestamp], after[timestamp]);
+    let kept = std::fs::read_dir(site.dir.path().join("data/downloads")).unwrap().count();
+    assert_eq!(kept, 1);
     site.stop().await;
 }
 

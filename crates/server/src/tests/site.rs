@@ -96,7 +96,7 @@ impl Site {
         crate::warning_log::tick(&app).await.unwrap();
         let file: Value = serde_json::from_slice(&std::fs::read(data.join("admin.json")).unwrap()).unwrap();
         let token = file["token"].as_str().unwrap().to_owned();
-        let serving = tokio::spawn(start::serve(app.clone(), opened.identity, listener, stopped));
+        let serving = tokio::spawn(start::serve(app.clone(), opened.identity, listener, None, stopped));
         let password = opened.new_password.unwrap();
         Self { app, base, client, token, password, vendor, dir, clock, stop, serving }
     }

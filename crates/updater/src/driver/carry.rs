@@ -214,7 +214,7 @@ fn unpack(slots: &Slots, entry: &Entry, package: std::fs::File) -> Result<(), Sl
 }
 
 /// A package says the same about itself as the signed metadata does.
-fn is_same(manifest: &Manifest, release: &Release) -> bool {
+pub(crate) fn is_same(manifest: &Manifest, release: &Release) -> bool {
     let what = &manifest.description;
     (&what.product, &what.version, &what.platform) == (&release.product, &release.version, &release.platform)
 }

@@ -36,7 +36,7 @@ use crate::{
     words,
 };
 
-mod carry;
+pub(crate) mod carry;
 mod prune;
 pub mod report;
 pub mod schedule;

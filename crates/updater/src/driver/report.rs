@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The release channel that this version of the updater takes.
-const CHANNEL: &str = "stable";
+pub const CHANNEL: &str = "stable";
 
 /// What is true of the whole PC.
 #[derive(Debug)]

@@ -62,6 +62,11 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
+/// Whether a file has exactly this mode.
+pub fn has_mode(path: &Path, mode: u32) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|m| m.mode() & 0o7777 == mode)
+}
+
 /// Makes a new file with this mode; an existing one is an error.
 ///
 /// # Errors
@@ -99,6 +104,41 @@ pub fn open_private(path: &Path) -> io::Result<File> {
 /// Whatever the file system says.
 pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
+}
+
+/// Exchanges two names of one file system in one step.
+///
+/// # Errors
+/// Whatever the file system says; also when it cannot do that.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+/// The very file that this process runs, even when its name is gone or taken by another.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn own_program() -> io::Result<File> {
+    File::open("/proc/self/exe")
+}
+
+/// Whether another program stands in the place of the one that this process was started from. Only a process that was
+/// started from below `versions` has such a place.
+pub fn is_replaced(versions: &Path, current: &Path) -> bool {
+    let own = Path::new("/proc/self/exe");
+    let from_there =
+        fs::read_link(own).and_then(|program| Ok(program.starts_with(versions.canonicalize()?))).unwrap_or(false);
+    match (from_there, file_id(own), file_id(current)) {
+        (true, Ok(own), Ok(current)) => own != current,
+        _ => false,
+    }
+}
+
+/// Becomes another program, in the place of this one. Returns only when that fails.
+pub fn become_program(program: &Path, arguments: &[&std::ffi::OsStr]) -> io::Error {
+    use std::os::unix::process::CommandExt;
+    std::process::Command::new(program).args(arguments).exec()
 }
 
 /// Makes a directory's entries durable.

@@ -1,7 +1,11 @@
 //! What differs between operating systems. Everything else in this crate is the same everywhere.
 
 #[cfg(unix)]
+mod foreign;
+#[cfg(unix)]
 mod linux;
+#[cfg(unix)]
+pub use foreign::ForeignDir;
 #[cfg(unix)]
 pub use linux::*;
 

@@ -41,6 +41,11 @@ pub fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     not_yet()
 }
 
+/// Modes are not here.
+pub fn has_mode(_path: &Path, _mode: u32) -> bool {
+    false
+}
+
 /// As on Linux.
 ///
 /// # Errors
@@ -63,6 +68,78 @@ pub fn open_private(_path: &Path) -> io::Result<File> {
 /// Always, for now.
 pub fn symlink(_target: &Path, _link: &Path) -> io::Result<()> {
     not_yet()
+}
+
+/// As on Linux.
+///
+/// # Errors
+/// Always, for now.
+pub fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
+    not_yet()
+}
+
+/// As on Linux.
+///
+/// # Errors
+/// Always, for now.
+pub fn own_program() -> io::Result<File> {
+    not_yet()
+}
+
+/// As on Linux.
+pub fn is_replaced(_versions: &Path, _current: &Path) -> bool {
+    false
+}
+
+/// As on Linux.
+pub fn become_program(_program: &Path, _arguments: &[&std::ffi::OsStr]) -> io::Error {
+    io::ErrorKind::Unsupported.into()
+}
+
+/// As on Linux.
+#[derive(Debug)]
+pub struct ForeignDir(());
+
+impl ForeignDir {
+    /// As on Linux.
+    ///
+    /// # Errors
+    /// Always, for now.
+    pub fn open(_path: &Path) -> io::Result<Self> {
+        not_yet()
+    }
+
+    /// As on Linux.
+    ///
+    /// # Errors
+    /// Always, for now.
+    pub fn dir(&self, _name: &str) -> io::Result<Option<Self>> {
+        not_yet()
+    }
+
+    /// As on Linux.
+    ///
+    /// # Errors
+    /// Always, for now.
+    pub fn file(&self, _name: &str) -> io::Result<Option<File>> {
+        not_yet()
+    }
+
+    /// As on Linux.
+    ///
+    /// # Errors
+    /// Always, for now.
+    pub fn names(&self, _most: usize) -> io::Result<Vec<String>> {
+        not_yet()
+    }
+
+    /// As on Linux.
+    ///
+    /// # Errors
+    /// Always, for now.
+    pub fn is_dir(&self, _name: &str) -> io::Result<bool> {
+        not_yet()
+    }
 }
 
 /// As on Linux.

@@ -52,6 +52,12 @@ pub trait Disk: Send + Sync {
     /// Whatever the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Exchanges two names in one step.
+    ///
+    /// # Errors
+    /// Whatever the system says; also when the file system cannot do that.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
+
     /// The names in a directory; none when it is not there.
     ///
     /// # Errors
@@ -132,6 +138,10 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        platform::exchange(one, other)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

@@ -70,6 +70,10 @@ impl Execution<'_> {
                 .rename(&versions.join(from), &versions.join(to.to_string()))
                 .and_then(|()| disk.sync_dir(&versions))
                 .map_err(SlotError::disk("giving the new version its name")),
+            Step::Exchange { dir, with } => disk
+                .exchange(&versions.join(dir), &versions.join(with.to_string()))
+                .and_then(|()| disk.sync_dir(&versions))
+                .map_err(SlotError::disk("putting the version's new copy in its place")),
             Step::Point { link, to } => {
                 let link = product.join(link);
                 let target = PathBuf::from("versions").join(to.to_string());
@@ -103,7 +107,11 @@ impl Execution<'_> {
                     self.disk.remove_file(&product.join(link)).and_then(|()| self.point_back(operation))
                 }
                 Step::Unpoint => self.point_back(operation),
-                Step::Fill { .. } | Step::Publish { .. } | Step::Retire { .. } | Step::Erase { .. } => Ok(()),
+                Step::Fill { .. }
+                | Step::Publish { .. }
+                | Step::Exchange { .. }
+                | Step::Retire { .. }
+                | Step::Erase { .. } => Ok(()),
             };
             if let Err(error) = undone {
                 tracing::warn!(product = %self.product, ?step, %error, "left for recovery");

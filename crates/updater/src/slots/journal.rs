@@ -25,6 +25,13 @@ pub enum Operation {
         /// Makes names unguessable.
         scratch: u64,
     },
+    /// Put a whole copy of a version in the place of one that is there, which may be the active one.
+    Renew {
+        /// Which one.
+        version: Version,
+        /// Makes names unguessable.
+        scratch: u64,
+    },
     /// Point the link elsewhere.
     Activate {
         /// The new version. `None`: none at all.
@@ -60,7 +67,7 @@ impl Operation {
     pub fn slot(&self) -> Slot {
         match self {
             Self::Activate { .. } => Slot::Link,
-            Self::Stage { .. } | Self::Remove { .. } => Slot::Versions,
+            Self::Stage { .. } | Self::Renew { .. } | Self::Remove { .. } => Slot::Versions,
         }
     }
 }

@@ -11,8 +11,10 @@
 //! | [`execute`] | does the steps, makes no choices |
 //! | [`recover`] | runs first at start: finishes or forgets, and sweeps |
 //! | [`disk`] | the file system behind a trait |
+//!
+//! The service and an installer may both be at work: each operation has its turn ([`exclusive`]).
 
-use std::{collections::BTreeSet, io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 
 use protocol::{Version, product::ProductId};
 use release::package::Manifest;
@@ -78,6 +80,16 @@ pub struct Slots {
     layout: Layout,
     disk: Arc<dyn Disk>,
     journal: Arc<Journal>,
+    alone: Alone,
+}
+
+/// Who else may change versions meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    /// Others, so each operation waits for its turn.
+    EachTime,
+    /// Nobody: the caller has seen to that.
+    Already,
 }
 
 impl std::fmt::Debug for Slots {
@@ -89,14 +101,14 @@ impl std::fmt::Debug for Slots {
 impl Slots {
     /// The versions below a root, on a disk, for the service.
     pub fn new(layout: Layout, disk: Arc<dyn Disk>) -> Self {
-        let journal = layout.journal();
-        Self::with_journal(layout, disk, journal)
+        let journal = Arc::new(Journal::new(layout.journal(), disk.clone()));
+        Self { layout, disk, journal, alone: Alone::EachTime }
     }
 
-    /// The same with a journal elsewhere: each process that changes versions has one of its own.
-    pub fn with_journal(layout: Layout, disk: Arc<dyn Disk>, journal: std::path::PathBuf) -> Self {
-        let journal = Arc::new(Journal::new(journal, disk.clone()));
-        Self { layout, disk, journal }
+    /// The same for an installer, which has a journal of its own and holds [`exclusive`] all the while.
+    pub fn for_installer(layout: Layout, disk: Arc<dyn Disk>) -> Self {
+        let journal = Arc::new(Journal::new(layout.install_journal(), disk.clone()));
+        Self { layout, disk, journal, alone: Alone::Already }
     }
 
     /// The products that have a directory here; none when that cannot be read.
@@ -145,6 +157,22 @@ impl Slots {
         fill: &mut dyn FnMut(&Path) -> Result<Manifest, SlotError>,
     ) -> Result<(), SlotError> {
         let operation = Operation::Stage { version: version.clone(), scratch };
+        self.run(product, operation, fill, true)
+    }
+
+    /// Puts a whole copy of a version in the place of the one that is there. At every instant one of the two has the
+    /// version's name, so it may be the active one.
+    ///
+    /// # Errors
+    /// [`SlotError`]; also when the file system cannot exchange two names in one step.
+    pub fn renew(
+        &self,
+        product: &ProductId,
+        version: &Version,
+        scratch: u64,
+        fill: &mut dyn FnMut(&Path) -> Result<Manifest, SlotError>,
+    ) -> Result<(), SlotError> {
+        let operation = Operation::Renew { version: version.clone(), scratch };
         self.run(product, operation, fill, true)
     }
 
@@ -205,7 +233,15 @@ impl Slots {
     /// # Errors
     /// Whatever the disk says.
     pub fn recover(&self, mine: fn(&ProductId) -> bool) -> Result<Vec<recover::Interrupted>, SlotError> {
+        let _alone = self.take_turn()?;
         recover::recover(&self.layout, self.disk.as_ref(), &self.journal, self, mine)
+    }
+
+    fn take_turn(&self) -> Result<Option<fs::File>, SlotError> {
+        match self.alone {
+            Alone::EachTime => exclusive(&self.layout).map(Some),
+            Alone::Already => Ok(None),
+        }
     }
 
     fn run(
@@ -215,11 +251,22 @@ impl Slots {
         fill: &mut dyn FnMut(&Path) -> Result<Manifest, SlotError>,
         finish: bool,
     ) -> Result<(), SlotError> {
+        let _alone = self.take_turn()?;
         let observed = self.observe(product).map_err(SlotError::disk("looking at the installed versions"))?;
         let steps = plan::plan(&operation, &observed)?;
         execute::Execution { layout: &self.layout, disk: self.disk.as_ref(), journal: &self.journal, product }
             .run(&operation, &steps, fill, finish)
     }
+}
+
+/// Waits until nobody else changes versions here, and keeps others from it until the file is dropped or the process ends.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn exclusive(layout: &Layout) -> Result<fs::File, SlotError> {
+    platform::open_private(&layout.slots_lock())
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(SlotError::disk("waiting for another program that changes versions"))
 }
 
 /// The service changes every product but itself, which the installer changes.

@@ -31,6 +31,13 @@ pub enum Step {
         /// To this one.
         to: Version,
     },
+    /// Put the complete directory in the place of one that is there, in one step, durably.
+    Exchange {
+        /// Its name, which is the old one's afterwards.
+        dir: String,
+        /// The version.
+        with: Version,
+    },
     /// Replace `current` by a new link, durably.
     Point {
         /// The new link's name until then.
@@ -83,6 +90,18 @@ pub fn plan(operation: &Operation, observed: &Observed) -> Result<Vec<Step>, Con
                 Step::MakeScratch { dir: dir.clone() },
                 Step::Fill { dir: dir.clone() },
                 Step::Publish { from: dir, to: version.clone() },
+            ])
+        }
+        Operation::Renew { version, .. } if !observed.versions.contains(version) => {
+            Err(Conflict::NotThere(version.clone()))
+        }
+        Operation::Renew { version, scratch } => {
+            let dir = format!("{STAGING_PREFIX}{version}-{scratch:016x}");
+            Ok(vec![
+                Step::MakeScratch { dir: dir.clone() },
+                Step::Fill { dir: dir.clone() },
+                Step::Exchange { dir: dir.clone(), with: version.clone() },
+                Step::Erase { dir },
             ])
         }
         Operation::Activate { to, .. } if *to == observed.current => Ok(vec![]),

@@ -260,6 +260,9 @@ impl Disk for FailingDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change().and_then(|()| RealDisk.rename(from, to))
     }
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.change().and_then(|()| RealDisk.exchange(one, other))
+    }
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(path)
     }

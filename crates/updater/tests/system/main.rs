@@ -9,3 +9,4 @@ mod install;
 mod ipc_users;
 mod launcher;
 mod power_cut;
+mod vendor;

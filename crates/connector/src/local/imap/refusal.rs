@@ -39,7 +39,11 @@ impl From<Error> for Refusal {
             Error::BadFolderName(_) | Error::InboxIsFixed => "CANNOT",
             Error::OutOfUids => "LIMIT",
             e if e.is_disk_full() => "OVERQUOTA",
-            Error::Database(_) | Error::NewerSchema { .. } | Error::NotAStore(_) | Error::Damaged(_) => "SERVERBUG",
+            Error::Database(_)
+            | Error::NoRoom { .. }
+            | Error::NewerSchema { .. }
+            | Error::NotAStore(_)
+            | Error::Damaged(_) => "SERVERBUG",
         };
         if error.is_disk_full() {
             return Refusal::no(

@@ -1,4 +1,4 @@
-//! How local changes and the mail server's state meet.
+// How local changes and the mail server's state meet.
 
 use mail_store::{Delivered, FlagChange, Flags, FolderId, Outcome, PendingOp, RemoteFolder, RemoteMessage, Store};
 
@@ -6,7 +6,7 @@ const BODY: &[u8] = b"Subject: one\r\n\r\nbody\r\n";
 
 fn store() -> (tempfile::TempDir, Store, FolderId) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
+    let store = open(&dir.path().join("mail.sqlite"));
     let inbox = store.folder_by_name("INBOX").unwrap().unwrap().id;
     (dir, store, inbox)
 }
@@ -200,7 +200,7 @@ fn what_a_newer_version_wrote_into_the_journal_is_left_for_it() {
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute("INSERT INTO pending (at, op) VALUES (1, '{\"op\":\"annotate\",\"new\":true}')", []).unwrap();
     drop(raw);
-    let store = Store::open(&path).unwrap();
+    let store = open(&path);
     assert_eq!(store.pending(10).unwrap()[0].op, PendingOp::Unknown);
 }
 

@@ -1,7 +1,4 @@
-//! Schema 3, made from nothing.
-//!
-//! `pending`, `pending_done`, `outbox`, `outbox_event` and `bodies` are the tables whose format stays: rows are only
-//! added (and, once finished, dropped), columns are only added, and the columns here keep their meaning for good.
+//! Schema 1, made from nothing: the whole message lies in the row of the index.
 
 use rusqlite::Transaction;
 
@@ -11,13 +8,6 @@ pub(super) fn create(tx: &Transaction) -> rusqlite::Result<()> {
 
 const SQL: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-
-CREATE TABLE bodies (
-    id     BLOB PRIMARY KEY,          -- SHA-256 of data
-    size   INTEGER NOT NULL,          -- bytes
-    header INTEGER NOT NULL,          -- bytes of the header, with the empty line after it
-    data   BLOB NOT NULL
-);
 
 -- A deleted folder stays as a row (gone = 1) while journal rows still name it.
 CREATE TABLE folders (
@@ -31,7 +21,6 @@ CREATE TABLE folders (
     on_server           INTEGER NOT NULL DEFAULT 0,  -- the mail server has listed it
     remote_uidvalidity  INTEGER,
     remote_uidnext      INTEGER,
-    remote_modseq       INTEGER,
     uidvalidity         INTEGER NOT NULL,
     next_uid            INTEGER NOT NULL DEFAULT 1,
     modseq              INTEGER NOT NULL DEFAULT 1   -- the highest given out
@@ -39,9 +28,9 @@ CREATE TABLE folders (
 CREATE UNIQUE INDEX folders_name ON folders (name) WHERE gone = 0;
 
 -- One row is one placement of a message: a copy or a move makes a new row with a new id.
-CREATE TABLE messages (
+CREATE TABLE mail (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    folder      INTEGER NOT NULL REFERENCES folders (id),
+    folder      INTEGER NOT NULL,
     uid         INTEGER NOT NULL,
     remote_uid  INTEGER,                             -- NULL: not known to be on the mail server
     local_only  INTEGER NOT NULL DEFAULT 0,          -- a notice of ours: never goes to the mail server
@@ -49,23 +38,34 @@ CREATE TABLE messages (
     date        INTEGER NOT NULL,                    -- INTERNALDATE, Unix seconds
     size        INTEGER NOT NULL,                    -- bytes
     modseq      INTEGER NOT NULL,
-    body        BLOB NOT NULL REFERENCES bodies (id)
+    body        BLOB NOT NULL,                       -- SHA-256 of raw
+    header      INTEGER NOT NULL,                    -- bytes of the header, with the empty line after it
+    raw         BLOB NOT NULL                        -- the message
 );
-CREATE UNIQUE INDEX messages_uid ON messages (folder, uid);
-CREATE UNIQUE INDEX messages_remote_uid ON messages (folder, remote_uid) WHERE remote_uid IS NOT NULL;
-CREATE INDEX messages_modseq ON messages (folder, modseq);
-CREATE INDEX messages_body ON messages (body);
+CREATE UNIQUE INDEX mail_uid ON mail (folder, uid);
+CREATE UNIQUE INDEX mail_remote_uid ON mail (folder, remote_uid) WHERE remote_uid IS NOT NULL;
+CREATE INDEX mail_modseq ON mail (folder, modseq);
+CREATE INDEX mail_body ON mail (body);
 
--- Tombstones: which UIDs went when, and under which UID the mail server knew them.
+-- What waits to be sent or uploaded and is in no folder.
+CREATE TABLE bodies (
+    id     BLOB PRIMARY KEY,          -- SHA-256 of data
+    size   INTEGER NOT NULL,          -- bytes
+    header INTEGER NOT NULL,          -- bytes of the header, with the empty line after it
+    data   BLOB NOT NULL
+);
+CREATE TRIGGER mail_kept BEFORE DELETE ON mail WHEN EXISTS (SELECT 1 FROM pending WHERE body = OLD.body) BEGIN
+    INSERT OR IGNORE INTO bodies (id, size, header, data) VALUES (OLD.body, OLD.size, OLD.header, OLD.raw);
+END;
+
+-- Tombstones: which UIDs went, and under which UID the mail server knew them.
 CREATE TABLE vanished (
     message     INTEGER PRIMARY KEY,                 -- the id the row had
     folder      INTEGER NOT NULL,
     uid         INTEGER NOT NULL,
     remote_uid  INTEGER,
-    modseq      INTEGER NOT NULL,
     at          INTEGER NOT NULL
 );
-CREATE INDEX vanished_modseq ON vanished (folder, modseq);
 CREATE INDEX vanished_remote_uid ON vanished (folder, remote_uid);
 
 -- The journal of changes the mail server has not heard of. op is JSON (crate::journal::PendingOp); the other columns

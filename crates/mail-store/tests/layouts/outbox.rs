@@ -1,4 +1,4 @@
-//! The outbox: accepted once, durable, states in order.
+// The outbox: accepted once, durable, states in order.
 
 use mail_store::{NewOutgoing, OutboxState, Store};
 
@@ -14,11 +14,11 @@ fn queue(store: &mut Store, text: &str) -> mail_store::OutboxId {
 fn what_was_accepted_is_there_after_the_store_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mail.sqlite");
-    let mut store = Store::open(&path).unwrap();
+    let mut store = open(&path);
     let id = queue(&mut store, "Subject: x\r\n\r\n");
     // No orderly closing: the process is gone.
     std::mem::forget(store);
-    let store = Store::open(&path).unwrap();
+    let store = open(&path);
     let out = store.outbox().unwrap().pop().unwrap();
     assert_eq!((out.id, out.sender.as_str(), out.recipients.len(), out.body8bit), (id, "a@x", 2, true));
     assert_eq!((out.state, out.attempts, out.at), (OutboxState::Queued, 0, 10));
@@ -28,7 +28,7 @@ fn what_was_accepted_is_there_after_the_store_is_opened_again() {
 #[test]
 fn states_follow_each_other_and_only_what_is_due_is_due() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
+    let mut store = open(&dir.path().join("mail.sqlite"));
     let (first, second) = (queue(&mut store, "1"), queue(&mut store, "2"));
     let due = |store: &Store, now| store.outbox_due(now).unwrap().iter().map(|o| o.id).collect::<Vec<_>>();
     assert_eq!(due(&store, 10), [first, second]);
@@ -49,7 +49,7 @@ fn states_follow_each_other_and_only_what_is_due_is_due() {
 #[test]
 fn collecting_garbage_takes_only_what_is_finished_and_old() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
+    let mut store = open(&dir.path().join("mail.sqlite"));
     let sent = queue(&mut store, "sent");
     let (waiting, failed) = (queue(&mut store, "waiting"), queue(&mut store, "failed"));
     store.set_outbox_state(sent, OutboxState::Sent, "", 0, 20).unwrap();
@@ -63,7 +63,7 @@ fn collecting_garbage_takes_only_what_is_finished_and_old() {
 #[test]
 fn changes_are_told_once_and_only_if_they_were_made() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
+    let mut store = open(&dir.path().join("mail.sqlite"));
     queue(&mut store, "x");
     let changes = store.take_changes();
     assert!(changes.outbox && !changes.pending && changes.folders.is_empty());

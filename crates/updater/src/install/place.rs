@@ -1,0 +1,212 @@
+//! Installing what was verified: first everything complete beside what runs, then the switch.
+
+use std::{
+    fs,
+    io::{Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use protocol::{Version, catalog::Release, product::ProductId};
+use release::package::{self, Manifest};
+use sha2::{Digest, Sha256};
+
+use super::{Done, InstallError, Product, disk, payload::Chosen};
+use crate::{
+    driver::carry::is_same,
+    health,
+    layout::Layout,
+    platform, site,
+    slots::{Disk, RealDisk, SlotError, Slots},
+};
+
+/// Machine policy, as it will be.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'a> {
+    /// The site profile.
+    pub profile: &'a [u8],
+    /// The vendor's root that was believed.
+    pub root: &'a [u8],
+}
+
+/// Makes every directory with its final rights, the outermost first, and looks at each before going into it.
+///
+/// # Errors
+/// [`InstallError::Site`] where others could write; [`InstallError::Disk`].
+pub fn directories(layout: &Layout) -> Result<(), InstallError> {
+    if !layout.root().exists() {
+        platform::make_dir(layout.root(), 0o755).map_err(disk(layout.root()))?;
+    }
+    site::trusted_path(layout.root(), layout.root())?;
+    let versions = layout.versions(&ProductId::updater());
+    for (dir, mode) in [
+        (layout.etc(), 0o755),
+        (layout.state_dir(), 0o700),
+        (layout.downloads(), 0o700),
+        (layout.products(), 0o755),
+        (layout.product(&ProductId::updater()), 0o755),
+        (versions, 0o755),
+        (layout.run_dir(), 0o755),
+    ] {
+        platform::make_dir(&dir, mode).map_err(disk(&dir))?;
+        site::trusted_path(layout.root(), &dir)?;
+    }
+    Ok(())
+}
+
+/// The directory that our copy of the folder lies in; it goes when this is dropped.
+#[derive(Debug)]
+pub struct Copy(PathBuf);
+
+impl Copy {
+    /// Makes it, in the place of one that a killed installer has left.
+    ///
+    /// # Errors
+    /// [`InstallError::Disk`].
+    pub fn make(layout: &Layout) -> Result<Self, InstallError> {
+        let path = layout.install_copy();
+        RealDisk.remove_tree(&path).and_then(|()| RealDisk.make_dir(&path, 0o700)).map_err(disk(&path))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(error) = RealDisk.remove_tree(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "the installer's copy is left; the next one removes it");
+        }
+    }
+}
+
+/// Puts verified packages in their places, in their order.
+///
+/// # Errors
+/// [`InstallError`]; what was active is active still.
+pub async fn place(
+    layout: &Layout,
+    slots: &Slots,
+    chosen: Vec<Chosen>,
+    policy: &Policy<'_>,
+) -> Result<Vec<Product>, InstallError> {
+    let mut products = Vec::new();
+    for each in &chosen {
+        products.push(prepare(layout, slots, each).await?);
+    }
+    replace_public(&layout.site(), policy.profile)?;
+    replace_public(&layout.vendor_root(), policy.root)?;
+    for each in &chosen {
+        let Release { product, version, .. } = &each.entry.release;
+        slots.activate(product, Some(version), each.observed.current.as_ref(), true, rand::random())?;
+        slots.settle(product)?;
+    }
+    drop_old_updaters(layout, slots, &products);
+    Ok(products)
+}
+
+/// Makes a version complete beside what runs, and finds out whether it can run here.
+async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Product, InstallError> {
+    let Release { product, version, .. } = &chosen.entry.release;
+    let before = chosen.observed.current.clone();
+    let there = chosen.observed.versions.contains(version);
+    let manifest = manifest(chosen)?;
+    let intact = there
+        && slots.manifest(product, version).is_ok_and(|m| m == manifest)
+        && is_intact(&layout.version(product, version), &manifest);
+    let active = before.as_ref() == Some(version);
+    let mut fill = |into: &Path| unpack(chosen, into);
+    match (there, intact) {
+        (false, _) => slots.stage(product, version, rand::random(), &mut fill)?,
+        (true, false) => slots.renew(product, version, rand::random(), &mut fill)?,
+        (true, true) => {}
+    }
+    let done = match (active, intact) {
+        (true, true) => Done::Unchanged,
+        (true, false) => Done::Repaired,
+        (false, _) => Done::Installed,
+    };
+    let made = Product { product: product.clone(), version: version.clone(), before, done };
+    let rule = &manifest.description;
+    if done == Done::Installed && !rule.self_check.is_empty() {
+        let program = layout.version(product, version).join(&rule.program);
+        if let Err(reason) = health::check(&program, &rule.self_check, health::LIMIT).await {
+            slots.remove(product, version, rand::random())?;
+            return Err(InstallError::Unhealthy { product: product.clone(), version: version.clone(), reason });
+        }
+    }
+    Ok(made)
+}
+
+/// What the package says about itself, which must be what was signed.
+fn manifest(chosen: &Chosen) -> Result<Manifest, InstallError> {
+    let mut file = &chosen.package;
+    let manifest = file
+        .seek(SeekFrom::Start(0))
+        .map_err(package::Error::Io)
+        .and_then(|_| package::read_manifest(&mut file))
+        .map_err(|e| SlotError::Package(e.into()))?;
+    if !is_same(&manifest, &chosen.entry.release) {
+        let what = &manifest.description;
+        let why = format!("it holds {} {} for {}", what.product, what.version, what.platform);
+        return Err(SlotError::Package(why.into()).into());
+    }
+    Ok(manifest)
+}
+
+fn unpack(chosen: &Chosen, into: &Path) -> Result<Manifest, SlotError> {
+    let mut file = &chosen.package;
+    file.seek(SeekFrom::Start(0))
+        .map_err(package::Error::Io)
+        .and_then(|_| package::unpack(file, into))
+        .map_err(|e| SlotError::Package(e.into()))
+}
+
+/// Whether every file is what the vendor packed, with its final rights, and nothing else could have been put there.
+fn is_intact(dir: &Path, manifest: &Manifest) -> bool {
+    use std::collections::BTreeSet;
+    let mut dirs = BTreeSet::from([dir.to_owned()]);
+    for file in &manifest.files {
+        dirs.extend(dir.join(&file.path).ancestors().skip(1).take_while(|p| *p != dir).map(Path::to_owned));
+    }
+    dirs.iter().all(|dir| platform::written_by_us_only(dir).is_ok())
+        && manifest.files.iter().all(|file| {
+            let path = dir.join(&file.path);
+            platform::written_by_us_only(&path).is_ok()
+                && platform::has_mode(&path, file.mode)
+                && fs::read(&path).is_ok_and(|bytes| hex::encode(Sha256::digest(&bytes)) == file.sha256)
+        })
+}
+
+/// Keeps the updater and the one before it. Whatever else is in the way is left for the next time.
+fn drop_old_updaters(layout: &Layout, slots: &Slots, products: &[Product]) {
+    let product = ProductId::updater();
+    let Some(updater) = products.iter().find(|p| p.product == product) else { return };
+    let Ok(observed) = slots.observe(&product) else { return };
+    let needed = |v: &Version| *v == updater.version || Some(v) == updater.before.as_ref();
+    for version in observed.versions.iter().filter(|v| !needed(v)) {
+        // The service may run it still; not knowing counts as running.
+        if !platform::is_running_below(&layout.version(&product, version)).unwrap_or(true)
+            && let Err(error) = slots.remove(&product, version, rand::random())
+        {
+            tracing::warn!(%version, error = %crate::words(&error), "an old updater stays");
+        }
+    }
+}
+
+/// Replaces a file that everybody may read and only we may write.
+///
+/// # Errors
+/// [`InstallError::Disk`].
+pub fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let beside = path.with_file_name(format!(".{name}.new"));
+    let disk_of_ours = RealDisk;
+    let written = disk_of_ours
+        .write_file(&beside, bytes, 0o644)
+        .and_then(|()| disk_of_ours.rename(&beside, path))
+        .and_then(|()| path.parent().map_or(Ok(()), |dir| disk_of_ours.sync_dir(dir)));
+    written.map_err(disk(path))
+}
