@@ -97,7 +97,25 @@ impl Site {
         site.must_lockstep(&["refresh"])?;
         // Everything it needs to know is in its configuration file now.
         site.start.clear();
+        site.close_the_mail_gate_to_the_outdated()?;
         Ok(site)
+    }
+
+    /// What the administrator's guide says: Dovecot asks at each login, and sessions are ended at the flip.
+    fn close_the_mail_gate_to_the_outdated(&mut self) -> Result<()> {
+        let settings = self.data().join("server.toml");
+        let text = std::fs::read_to_string(&settings)?;
+        let commented = text.lines().find(|l| l.starts_with("# end_sessions =")).context("no end_sessions")?;
+        let mut kick = self.mail.doveadm_command();
+        kick.extend(["kick", "{user}", "{address}"].map(String::from));
+        std::fs::write(
+            &settings,
+            text.replace(commented, &format!("end_sessions = {}", serde_json::to_string(&kick)?)),
+        )?;
+        self.power_off();
+        self.power_on()?;
+        let lines = self.must_lockstep(&["mail-gate"])?;
+        self.mail.reconfigure(|setup| setup.dovecot = lines)
     }
 
     /// Starts `lockstep-server`.
