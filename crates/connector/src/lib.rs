@@ -16,7 +16,7 @@
 //! | [`submission`], [`outbox`] | submission towards the mail server: the client, and what waits to be sent |
 //! | [`local`], [`opening`] | the local IMAP and submission servers, the thread that the store lives on, and its opening |
 //! | [`run`], [`instance`], [`status`], [`self_check`] | the running program |
-//! | [`tls`], [`files`], [`clock`], [`backoff`], [`platform`] | whom to believe, private files, time, patience, systems |
+//! | [`files`], [`clock`], [`backoff`], [`platform`] | private files, time, patience, systems |
 
 pub mod account;
 pub mod autostart;
@@ -45,6 +45,5 @@ pub mod sse;
 pub mod status;
 pub mod submission;
 pub mod sync;
-pub mod tls;
 pub mod updater_client;
 pub mod upstream;

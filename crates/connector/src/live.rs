@@ -7,13 +7,13 @@ use std::{
 };
 
 use protocol::message::MailServer;
+use tls_trust::TlsTrustError;
 use tokio::sync::watch;
 
 use crate::{
     account::{Account, AccountError},
     secrets::{self, Secrets, SecretsError},
     settings::MailSettings,
-    tls::TlsError,
 };
 
 /// Why the account cannot be used.
@@ -26,8 +26,8 @@ pub enum LiveError {
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     /// The mail server's certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    #[error("the mail server's certificate, as the site names it, cannot be used; tell the administrator")]
+    Tls(#[from] TlsTrustError),
 }
 
 /// The account as it is now.

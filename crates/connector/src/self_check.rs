@@ -10,7 +10,7 @@ pub enum SelfCheckError {
     Store(#[from] mail_store::Error),
     /// The system's authorities or the TLS library.
     #[error("TLS cannot be set up")]
-    Tls(#[from] crate::tls::TlsError),
+    Tls(#[from] tls_trust::TlsTrustError),
     /// The program's own version.
     #[error(transparent)]
     Version(#[from] protocol::product::BadVersion),
@@ -28,7 +28,7 @@ pub fn run(version: &str) -> Result<(), SelfCheckError> {
     let limit = crate::opening::schema_of(&version);
     let store = mail_store::Store::open_limited(Path::new(":memory:"), limit, &mut |_| {})?;
     store.folders()?;
-    crate::tls::check_without_authorities()?;
+    tls_trust::check()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(())
 }

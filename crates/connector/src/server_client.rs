@@ -2,7 +2,7 @@
 //!
 //! | attack | answer |
 //! |---|---|
-//! | another server in between | the profile's certificate, or the system's authorities (see [`crate::tls`]) |
+//! | another server in between | the profile's certificate, or the system's authorities (see [`tls_trust`]) |
 //! | a redirect to somewhere else, or to plain text | redirects are not followed; an address that is not `https` is refused |
 //! | an answer without end | [`MAX_ANSWER`] bytes |
 //! | a proxy from the environment | not used |
@@ -15,11 +15,9 @@ use protocol::{
 };
 use reqwest::{Client, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
+use tls_trust::TlsTrustError;
 
-use crate::{
-    sse::{SseError, SseParser},
-    tls::{self, TlsError},
-};
+use crate::sse::{SseError, SseParser};
 
 /// Bytes of an answer, at most.
 pub const MAX_ANSWER: u64 = 256 * 1024;
@@ -35,8 +33,8 @@ pub enum ServerError {
     #[error("the site's server has the address {0:?}, which is not https; ask the administrator for a new site.json")]
     BadAddress(String),
     /// The profile's certificate is of no use.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    #[error("the certificate that the site names cannot be used; ask the administrator for a new site.json")]
+    Tls(#[from] TlsTrustError),
     /// It cannot be reached, or the connection broke.
     #[error("the site's server cannot be reached")]
     Unreachable(#[source] reqwest::Error),
@@ -87,7 +85,7 @@ impl ServerClient {
             return Err(ServerError::BadAddress(base));
         }
         let http = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(profile.certificate.as_deref())?)
+            .tls_backend_preconfigured(tls_trust::client_config(profile.certificate.as_deref())?)
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::message::MailServer;
 
-use crate::tls::{self, TlsError};
+use tls_trust::TlsTrustError;
 
 /// Everything the synchronisation and the outbox need.
 #[derive(Clone)]
@@ -25,9 +25,9 @@ impl MailSettings {
     /// Settings for a mail server as the site's server describes it.
     ///
     /// # Errors
-    /// [`TlsError`] when its certificate is of no use.
-    pub fn new(server: MailServer, user: &str, password: &str, version: &str) -> Result<Self, TlsError> {
-        let tls = Arc::new(tls::client_config(server.certificate.as_deref())?);
+    /// [`TlsTrustError`] when its certificate is of no use.
+    pub fn new(server: MailServer, user: &str, password: &str, version: &str) -> Result<Self, TlsTrustError> {
+        let tls = Arc::new(tls_trust::client_config(server.certificate.as_deref())?);
         Ok(Self { server, tls, user: user.into(), password: password.into(), version: version.into() })
     }
 }

@@ -3,7 +3,7 @@
 use crate::{Error, FolderId, PendingOp, Result, Store, names};
 
 impl Store {
-    /// Makes a folder (and its journal row); it is subscribed. Errors: [`Error::FolderExists`], [`Error::BadFolderName`],
+    /// Makes a folder (and its journal row); it is not subscribed (RFC 3501, section 6.3.3). Errors: [`Error::FolderExists`], [`Error::BadFolderName`],
     /// [`Error::InboxIsFixed`].
     pub fn create_folder(&mut self, name: &str, now: i64) -> Result<FolderId> {
         self.change(|c| {
@@ -22,8 +22,8 @@ impl Store {
                 return Ok(folder.id);
             }
             let folder = c.insert_folder(&name, &delimiter, now)?;
-            c.record(&PendingOp::CreateFolder { folder, name: name.clone() }, now)?;
-            c.record(&PendingOp::Subscribe { folder, name, on: true }, now)?;
+            c.sql.execute("UPDATE folders SET subscribed = 0 WHERE id = ?1", [folder])?;
+            c.record(&PendingOp::CreateFolder { folder, name }, now)?;
             Ok(folder)
         })
     }

@@ -3,7 +3,6 @@
 //! The password goes to the mail server and nowhere else: it is neither stored nor logged, and no error mentions it.
 
 mod dialogue;
-mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +17,6 @@ use tokio_rustls::TlsConnector;
 use crate::config::HostPort;
 use dialogue::{Dialogue, Step};
 pub use dialogue::{Refused, Verdict};
-pub use tls::{TlsSetup, client_config};
 
 /// A login that takes longer is given up.
 const DEADLINE: Duration = Duration::from_secs(20);

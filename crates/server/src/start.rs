@@ -5,6 +5,7 @@ mod open;
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use tls_trust::TlsTrustError;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     config::{ConfigError, Loopback, MailGate, Missing},
     console::password::HashError,
     http, mail_gate,
-    mail_login::TlsSetup,
     mirror::MirrorError,
     mirror_tasks, server_version,
     store::StoreError,
@@ -70,8 +70,8 @@ pub enum StartError {
     #[error("TLS cannot be set up")]
     Tls(#[from] TlsError),
     /// Trust towards the mail server cannot be set up.
-    #[error("the mail server's certificate settings cannot be used")]
-    Mail(#[from] TlsSetup),
+    #[error("`ca` in the section [mail] of server.toml must name a file with the mail server's certificate in PEM")]
+    Mail(#[from] TlsTrustError),
     /// The first administrator's password cannot be stored.
     #[error("the administrator cannot be made")]
     Password(#[from] HashError),

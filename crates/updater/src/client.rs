@@ -23,6 +23,7 @@ use protocol::{
 };
 use reqwest::{Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
+use tls_trust::TlsTrustError;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
@@ -71,6 +72,9 @@ pub enum ClientError {
     /// This PC's identity is not usable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The site profile's certificate cannot be used, or it names none and the system's authorities cannot be read.
+    #[error("TLS towards the site's server cannot be set up; is the certificate in site.json whole?")]
+    Tls(#[from] TlsTrustError),
     /// The site profile cannot be used.
     #[error("the site profile's {0} cannot be used")]
     Profile(&'static str),
@@ -275,9 +279,8 @@ fn is_usable(device: &str) -> bool {
 }
 
 fn http(profile: &SiteProfile, version: &Version) -> Result<reqwest::Client, ClientError> {
-    // Fails when the process has a provider already, which then is the same one.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let mut builder = reqwest::Client::builder()
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls_trust::client_config(profile.certificate.as_deref())?)
         .user_agent(format!("lockstep-updater/{version}"))
         .https_only(true)
         .no_proxy()
@@ -285,15 +288,9 @@ fn http(profile: &SiteProfile, version: &Version) -> Result<reqwest::Client, Cli
         .referer(false)
         .connect_timeout(CONNECT)
         .pool_max_idle_per_host(1)
-        .tcp_keepalive(Duration::from_secs(120));
-    if let Some(pem) = &profile.certificate {
-        let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
-        if roots.is_empty() {
-            return Err(ClientError::Profile("certificate"));
-        }
-        builder = builder.tls_certs_only(roots);
-    }
-    builder.build().map_err(|_| ClientError::Profile("certificate"))
+        .tcp_keepalive(Duration::from_secs(120))
+        .build()
+        .map_err(|_| ClientError::Profile("certificate"))
 }
 
 #[cfg(all(test, unix))]

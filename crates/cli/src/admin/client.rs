@@ -4,7 +4,7 @@ use std::{fs, io, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use protocol::message::Failure;
-use reqwest::{Certificate, Client, Method};
+use reqwest::{Client, Method};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
@@ -98,19 +98,7 @@ impl Server {
 
 /// Trusts the pinned certificate alone where there is one, else the system's authorities. Follows no redirects.
 fn http_client(certificate: Option<&str>) -> anyhow::Result<Client> {
-    // Refused when one is installed already, which is as good.
-    let _already = rustls::crypto::ring::default_provider().install_default();
-    let builder =
-        Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10));
-    let builder = match certificate {
-        Some(pem) => {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes())?;
-            if certificates.is_empty() {
-                bail!("there is no certificate in it");
-            }
-            builder.tls_certs_only(certificates)
-        }
-        None => builder,
-    };
-    Ok(builder.build()?)
+    let tls = tls_trust::client_config(certificate)?;
+    let builder = Client::builder().tls_backend_preconfigured(tls);
+    Ok(builder.redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10)).build()?)
 }

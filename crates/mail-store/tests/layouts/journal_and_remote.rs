@@ -89,7 +89,7 @@ fn a_move_leaves_what_replay_needs_even_if_the_original_was_never_uploaded() {
     let archive = store.create_folder("Archive", 1).unwrap();
     let draft = store.append(inbox, BODY, &Flags::new(), 1, 1).unwrap();
     store.move_messages(inbox, &[draft.uid], archive, 2).unwrap();
-    let ops: Vec<_> = store.pending(10).unwrap().into_iter().skip(2).collect();
+    let ops: Vec<_> = store.pending(10).unwrap().into_iter().skip(1).collect();
     let (PendingOp::Append { message: a, .. }, PendingOp::Move { from, message: m, body, .. }) =
         (&ops[0].op, &ops[1].op)
     else {

@@ -15,7 +15,7 @@ use crate::{
     console::password,
     integration::Bundles,
     mail_gate::Gate,
-    mail_login::{MailLogin, client_config},
+    mail_login::MailLogin,
     mirror::{Mirror, Source},
     push::Switchboard,
     secrets::{random_token, token_hash},
@@ -65,7 +65,7 @@ pub async fn open(
         Some(path) => Some(String::from_utf8_lossy(&read("the mail server's CA", &resolve(data, path))?).into_owned()),
         None => None,
     };
-    let mail_login = MailLogin::new(config.mail.imap.clone(), client_config(mail_ca.as_deref())?);
+    let mail_login = MailLogin::new(config.mail.imap.clone(), Arc::new(tls_trust::client_config(mail_ca.as_deref())?));
 
     let store = Store::open(&data.join("lockstep.sqlite")).await?;
     let switches = Switches::new(config_file, &config);

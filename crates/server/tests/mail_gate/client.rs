@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -51,7 +52,7 @@ impl Session {
     async fn connect(server: &MailRig) -> Self {
         lockstep_server::tls::install_provider();
         let ca = fs::read_to_string(server.certificate()).unwrap();
-        let tls = TlsConnector::from(lockstep_server::mail_login::client_config(Some(&ca)).unwrap());
+        let tls = TlsConnector::from(Arc::new(tls_trust::client_config(Some(&ca)).unwrap()));
         let tcp = tokio::net::TcpStream::connect(("127.0.0.1", server.imaps)).await.unwrap();
         let stream = BufReader::new(tls.connect("localhost".try_into().unwrap(), tcp).await.unwrap());
         let mut session = Self { stream, took: Duration::ZERO };

@@ -1,7 +1,7 @@
 //! FETCH (RFC 3501, section 6.4.5), in pieces.
 
 use super::refusal::Refusal;
-use super::selected::{Selected, flags_line};
+use super::selected::Selected;
 use super::session::{Answer, Done};
 use super::{section, structure, wire};
 use crate::local::mime::{Part, fields};
@@ -10,6 +10,7 @@ use imap_codec::imap_types::command::FetchModifier;
 use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName as Item, Section};
 use imap_codec::imap_types::sequence::SequenceSet;
 use mail_store::{FlagChange, Flags, Message, Store};
+use std::collections::HashSet;
 
 /// A piece of the answer ends after this many bytes …
 const PIECE_BYTES: usize = 256 * 1024;
@@ -24,8 +25,22 @@ pub(super) struct FetchJob {
     /// UIDs still to do, in reverse.
     left: Vec<u32>,
     changed_since: u64,
+    /// The message whose answer has been begun.
+    current: Option<Current>,
     /// A message was gone: the client must be told that its answer is not whole.
     gone: bool,
+}
+
+/// A message whose answer is not yet whole: one item is written at a time, so that a client that asks for a big message in
+/// a thousand ways does not cost a thousand times its memory.
+struct Current {
+    message: Message,
+    bytes: Vec<u8>,
+    parsed: Option<Part>,
+    /// Items written.
+    written: usize,
+    /// `\Seen` was set by this very command.
+    seen_now: bool,
 }
 
 /// What holds during one step.
@@ -69,6 +84,12 @@ impl FetchJob {
                 FetchModifier::Vanished => return Err(Refusal::bad("QRESYNC has not been enabled")),
             }
         }
+        if items.is_empty() {
+            return Err(Refusal::bad("FETCH of nothing"));
+        }
+        // What is asked for twice is answered once.
+        let mut seen = HashSet::new();
+        items.retain(|item| seen.insert(item.clone()));
         if by_uid && !items.contains(&Item::Uid) {
             items.insert(0, Item::Uid);
         }
@@ -78,7 +99,15 @@ impl FetchJob {
         let condstore = items.contains(&Item::ModSeq);
         let mut left = selected.resolve(set, by_uid)?;
         left.reverse();
-        Ok((FetchJob { tag: tag.to_owned(), by_uid, items, left, changed_since, gone: false }, condstore))
+        Ok((
+            FetchJob { tag: tag.to_owned(), by_uid, items, left, changed_since, current: None, gone: false },
+            condstore,
+        ))
+    }
+
+    /// Whether the answer about a message has been begun and not ended: nothing else may be said now.
+    pub(super) fn is_inside_a_message(&self) -> bool {
+        self.current.is_some()
     }
 
     /// Does one piece; true when all is done.
@@ -90,20 +119,32 @@ impl FetchJob {
         out: &mut Vec<u8>,
     ) -> Result<bool, mail_store::Error> {
         for _ in 0..PIECE_MESSAGES {
-            let Some(uid) = self.left.pop() else { return Ok(true) };
-            let Some(number) = selected.number(uid) else { continue };
-            let Some(message) = store.messages_by_uid(selected.folder, &[uid])?.pop() else {
-                self.gone = true;
-                continue;
-            };
-            if message.modseq > self.changed_since {
-                self.message(store, selected, number, message, moment, out)?;
+            if self.current.is_none() {
+                let Some(uid) = self.left.pop() else { return Ok(true) };
+                let Some(number) = selected.number(uid) else { continue };
+                match store.messages_by_uid(selected.folder, &[uid])?.pop() {
+                    Some(message) if message.modseq > self.changed_since => {
+                        self.current = Some(self.open(store, selected, message, moment, out)?);
+                        out.extend(format!("* {number} FETCH (").as_bytes());
+                    }
+                    Some(_) => {}
+                    // What the client knows, it may ask for until it is told that the message went (RFC 2180, 4.1).
+                    None if self.items.iter().all(|i| *i == Item::Uid) => {
+                        out.extend(format!("* {number} FETCH (UID {uid})\r\n").as_bytes());
+                    }
+                    None => self.gone = true,
+                }
             }
-            if out.len() >= PIECE_BYTES {
-                break;
+            if let Some(current) = &mut self.current {
+                if current.write(&self.items, selected, moment, out) {
+                    self.current = None;
+                }
+                if out.len() >= PIECE_BYTES {
+                    break;
+                }
             }
         }
-        Ok(self.left.is_empty())
+        Ok(self.left.is_empty() && self.current.is_none())
     }
 
     /// The tagged answer at the end.
@@ -115,15 +156,14 @@ impl FetchJob {
         Ok(Done::ok("FETCH completed"))
     }
 
-    fn message(
+    fn open(
         &self,
         store: &mut Store,
         selected: &mut Selected,
-        number: usize,
         mut message: Message,
         moment: Moment,
         out: &mut Vec<u8>,
-    ) -> Result<(), mail_store::Error> {
+    ) -> Result<Current, mail_store::Error> {
         let bytes = match self.items.iter().map(need).max().unwrap_or(Need::Index) {
             Need::Index => Vec::new(),
             Need::Header => store.header(&message.body)?,
@@ -139,25 +179,35 @@ impl FetchJob {
                 seen_now = true;
             }
         }
+        if seen_now || self.items.contains(&Item::Flags) {
+            selected.introduce(&message.flags, out);
+        }
         let parsed = self.items.iter().any(needs_structure).then(|| Part::parse(&bytes));
-        let mut items = Vec::new();
-        for item in &self.items {
-            items.push(shown(item, &message, &bytes, parsed.as_ref()));
+        Ok(Current { message, bytes, parsed, written: 0, seen_now })
+    }
+}
+
+impl Current {
+    /// Writes items until a piece is full; true when the answer is whole.
+    fn write(&mut self, items: &[Item], selected: &Selected, moment: Moment, out: &mut Vec<u8>) -> bool {
+        while let Some(item) = items.get(self.written) {
+            if self.written > 0 {
+                out.push(b' ');
+            }
+            self.written += 1;
+            shown(item, &self.message, &self.bytes, self.parsed.as_ref(), selected, out);
+            if out.len() >= PIECE_BYTES && self.written < items.len() {
+                return false;
+            }
         }
-        if seen_now && !self.items.contains(&Item::Flags) {
-            items.push(format!("FLAGS {}", wire::flags(&message.flags)).into_bytes());
+        if self.seen_now && !items.contains(&Item::Flags) {
+            out.extend(format!(" FLAGS {}", selected.flags(&self.message)).as_bytes());
         }
-        if seen_now && moment.condstore && !self.items.contains(&Item::ModSeq) {
-            items.push(format!("MODSEQ ({})", message.modseq).into_bytes());
+        if self.seen_now && moment.condstore && !items.contains(&Item::ModSeq) {
+            out.extend(format!(" MODSEQ ({})", self.message.modseq).as_bytes());
         }
-        if items.is_empty() {
-            out.extend(flags_line(number, &message, self.by_uid, moment.condstore).as_bytes());
-            return Ok(());
-        }
-        out.extend(format!("* {number} FETCH (").as_bytes());
-        out.extend(items.join(&b' '));
         out.extend(b")\r\n");
-        Ok(())
+        true
     }
 }
 
@@ -190,37 +240,33 @@ fn sets_seen(item: &Item) -> bool {
     matches!(item, Item::BodyExt { peek: false, .. } | Item::Rfc822 | Item::Rfc822Text)
 }
 
-fn shown(item: &Item, message: &Message, bytes: &[u8], parsed: Option<&Part>) -> Vec<u8> {
-    let body_start = || fields::header_length(bytes);
-    let with_literal = |name: &str, content: &[u8]| {
-        let mut out = format!("{name} ").into_bytes();
-        wire::literal(&mut out, content);
-        out
+fn shown(item: &Item, message: &Message, bytes: &[u8], parsed: Option<&Part>, selected: &Selected, out: &mut Vec<u8>) {
+    let mut with_literal = |name: &str, content: &[u8]| {
+        out.extend(name.as_bytes());
+        wire::literal(out, content);
     };
     match item {
-        Item::Uid => format!("UID {}", message.uid).into_bytes(),
-        Item::Flags => format!("FLAGS {}", wire::flags(&message.flags)).into_bytes(),
-        Item::InternalDate => format!("INTERNALDATE {}", wire::date_time(message.date)).into_bytes(),
-        Item::Rfc822Size => format!("RFC822.SIZE {}", message.size).into_bytes(),
-        Item::ModSeq => format!("MODSEQ ({})", message.modseq).into_bytes(),
-        Item::Rfc822 => with_literal("RFC822", bytes),
-        Item::Rfc822Header => with_literal("RFC822.HEADER", bytes),
-        Item::Rfc822Text => with_literal("RFC822.TEXT", &bytes[body_start()..]),
+        Item::Uid => out.extend(format!("UID {}", message.uid).as_bytes()),
+        Item::Flags => out.extend(format!("FLAGS {}", selected.flags(message)).as_bytes()),
+        Item::InternalDate => out.extend(format!("INTERNALDATE {}", wire::date_time(message.date)).as_bytes()),
+        Item::Rfc822Size => out.extend(format!("RFC822.SIZE {}", message.size).as_bytes()),
+        Item::ModSeq => out.extend(format!("MODSEQ ({})", message.modseq).as_bytes()),
+        Item::Rfc822 => with_literal("RFC822 ", bytes),
+        Item::Rfc822Header => with_literal("RFC822.HEADER ", &bytes[..fields::header_length(bytes)]),
+        Item::Rfc822Text => with_literal("RFC822.TEXT ", &bytes[fields::header_length(bytes)..]),
         Item::Envelope => {
-            let mut out = b"ENVELOPE ".to_vec();
-            structure::envelope(&mut out, bytes);
-            out
+            out.extend(b"ENVELOPE ");
+            structure::envelope(out, bytes);
         }
         Item::Body | Item::BodyStructure => {
             let extended = matches!(item, Item::BodyStructure);
-            let mut out = if extended { b"BODYSTRUCTURE ".to_vec() } else { b"BODY ".to_vec() };
+            out.extend(if extended { &b"BODYSTRUCTURE "[..] } else { b"BODY " });
             if let Some(part) = parsed {
-                structure::body(&mut out, bytes, part, extended);
+                structure::body(out, bytes, part, extended);
             }
-            out
         }
-        Item::BodyExt { section, partial, .. } => section::shown(section.as_ref(), *partial, bytes, parsed),
+        Item::BodyExt { section, partial, .. } => section::write(out, section.as_ref(), *partial, bytes, parsed),
         // Refused when the command came.
-        Item::Binary { .. } | Item::BinarySize { .. } => Vec::new(),
+        Item::Binary { .. } | Item::BinarySize { .. } => {}
     }
 }

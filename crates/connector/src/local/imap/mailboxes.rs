@@ -3,16 +3,13 @@
 use super::refusal::Refusal;
 use super::selected::Selected;
 use super::session::{Answer, Done};
-use super::{pattern, wire};
+use super::{pattern, recent, wire};
 use imap_codec::imap_types::command::{CommandBody, SelectParameter};
 use imap_codec::imap_types::core::{AString, IString};
 use imap_codec::imap_types::mailbox::{ListMailbox, Mailbox};
 use imap_codec::imap_types::status::StatusDataItemName;
-use mail_store::{Flags, Folder, Store};
+use mail_store::{Folder, FolderId, Store};
 use std::collections::BTreeMap;
-
-/// Keywords shown in FLAGS at SELECT, at most.
-const MAX_KEYWORDS_SHOWN: usize = 100;
 
 pub(super) fn execute(store: &mut Store, now: i64, body: CommandBody, out: &mut Vec<u8>) -> Answer {
     match body {
@@ -33,14 +30,8 @@ pub(super) fn execute(store: &mut Store, now: i64, body: CommandBody, out: &mut 
             store.create_folder(name, now)?;
             Ok(Done::ok("CREATE completed"))
         }
-        CommandBody::Delete { mailbox } => {
-            let folder = existing(store, &mailbox)?;
-            store.delete_folder(folder.id, now)?;
-            Ok(Done::ok("DELETE completed"))
-        }
         CommandBody::Rename { from, to } => {
-            let folder = existing(store, &from)?;
-            store.rename_folder(folder.id, &name(&to)?, now)?;
+            rename(store, &name(&from)?, &name(&to)?, now)?;
             Ok(Done::ok("RENAME completed"))
         }
         CommandBody::Subscribe { mailbox } => {
@@ -57,6 +48,13 @@ pub(super) fn execute(store: &mut Store, now: i64, body: CommandBody, out: &mut 
     }
 }
 
+/// Deletes a folder and says which it was.
+pub(super) fn delete(store: &mut Store, mailbox: &Mailbox, now: i64) -> Result<FolderId, Refusal> {
+    let folder = existing(store, mailbox)?;
+    store.delete_folder(folder.id, now)?;
+    Ok(folder.id)
+}
+
 /// The folder's name in UTF-8.
 pub(super) fn name(mailbox: &Mailbox) -> Result<String, Refusal> {
     let wire = match mailbox {
@@ -65,6 +63,33 @@ pub(super) fn name(mailbox: &Mailbox) -> Result<String, Refusal> {
     };
     let decoded = std::str::from_utf8(wire).ok().and_then(mail_store::decode_utf7);
     decoded.ok_or_else(|| Refusal::no("CANNOT", "the folder's name is not modified UTF-7"))
+}
+
+/// Renames a folder and those below it, or those below a name that is no folder itself (RFC 3501, 6.3.5).
+fn rename(store: &mut Store, from: &str, to: &str, now: i64) -> Result<(), Refusal> {
+    if let Some(folder) = store.folder_by_name(from)? {
+        return Ok(store.rename_folder(folder.id, to, now)?);
+    }
+    let delimiter = store.delimiter()?;
+    let moved = |name: &str| -> Option<String> {
+        let rest = name.strip_prefix(from)?.strip_prefix(delimiter.as_str())?;
+        (!delimiter.is_empty()).then(|| format!("{to}{delimiter}{rest}"))
+    };
+    let folders = store.folders()?;
+    let below: Vec<(&Folder, String)> = folders.iter().filter_map(|f| Some((f, moved(&f.name)?))).collect();
+    if below.is_empty() {
+        return Err(Refusal::no("NONEXISTENT", format!("there is no folder \"{from}\"")));
+    }
+    if let Some((_, taken)) = below.iter().find(|(_, new)| folders.iter().any(|f| f.name == *new)) {
+        return Err(Refusal::no("ALREADYEXISTS", format!("there is a folder \"{taken}\" already")));
+    }
+    for (folder, new) in below {
+        // Renaming one takes those below it along.
+        if store.folder(folder.id)?.name == folder.name {
+            store.rename_folder(folder.id, &new, now)?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder of this name, or NO.
@@ -82,7 +107,7 @@ pub(super) fn select_parameters(parameters: &[SelectParameter]) -> Result<bool, 
 }
 
 pub(super) fn select(
-    store: &Store,
+    store: &mut Store,
     mailbox: &Mailbox,
     read_only: bool,
     out: &mut Vec<u8>,
@@ -92,17 +117,8 @@ pub(super) fn select(
         return Err(Refusal::no("NONEXISTENT", "this name only holds other folders"));
     }
     let messages = store.messages(folder.id)?;
-    let mut flags = Flags::parse("\\Answered \\Flagged \\Deleted \\Seen \\Draft");
-    for flag in messages.iter().flat_map(|m| m.flags.iter()) {
-        if flags.len() >= MAX_KEYWORDS_SHOWN.min(Flags::MAX) {
-            break;
-        }
-        flags.insert(flag);
-    }
-    let shown = flags.to_text();
-    let permanent = if read_only { String::new() } else { format!("{shown} \\*") };
-    out.extend(format!("* FLAGS ({shown})\r\n* OK [PERMANENTFLAGS ({permanent})] flags that are kept\r\n").as_bytes());
-    out.extend(format!("* {} EXISTS\r\n* 0 RECENT\r\n", messages.len()).as_bytes());
+    let selected = Selected::new(store, &folder, &messages, read_only, out)?;
+    out.extend(format!("* {} EXISTS\r\n* {} RECENT\r\n", messages.len(), selected.recent_count()).as_bytes());
     if let Some(first) = messages.iter().position(|m| !m.flags.contains("\\Seen")) {
         out.extend(format!("* OK [UNSEEN {}] first unseen message\r\n", first + 1).as_bytes());
     }
@@ -111,7 +127,7 @@ pub(super) fn select(
         format!("* OK [UIDVALIDITY {uidvalidity}] UIDs valid\r\n* OK [UIDNEXT {uidnext}] next UID\r\n").as_bytes(),
     );
     out.extend(format!("* OK [HIGHESTMODSEQ {modseq}] highest\r\n").as_bytes());
-    Ok(Selected::new(&folder, &messages, read_only))
+    Ok(selected)
 }
 
 /// Whether STATUS asks for HIGHESTMODSEQ, which enables CONDSTORE (RFC 7162, section 3.1).
@@ -124,12 +140,22 @@ pub(super) fn status(store: &Store, mailbox: &Mailbox, items: &[StatusDataItemNa
     if !folder.selectable {
         return Err(Refusal::no("NONEXISTENT", "this name only holds other folders"));
     }
+    if items.is_empty() {
+        return Err(Refusal::bad("STATUS of nothing"));
+    }
     let status = store.folder_status(folder.id)?;
+    let recent = match items.contains(&StatusDataItemName::Recent) {
+        true => {
+            let first = recent::first(store, folder.id)?;
+            store.messages(folder.id)?.iter().filter(|m| m.uid >= first).count()
+        }
+        false => 0,
+    };
     let shown: Vec<String> = items
         .iter()
         .map(|item| match item {
             StatusDataItemName::Messages => format!("MESSAGES {}", status.messages),
-            StatusDataItemName::Recent => "RECENT 0".to_owned(),
+            StatusDataItemName::Recent => format!("RECENT {recent}"),
             StatusDataItemName::UidNext => format!("UIDNEXT {}", folder.uidnext),
             StatusDataItemName::UidValidity => format!("UIDVALIDITY {}", folder.uidvalidity),
             StatusDataItemName::Unseen => format!("UNSEEN {}", status.unseen),
@@ -168,13 +194,19 @@ fn list(store: &Store, reference: &Mailbox, wildcard: &ListMailbox, subscribed: 
         return Ok(Done::Ok(format!("{verb} completed")));
     }
     let pattern = [reference.as_slice(), wildcard].concat();
-    for (name, entry) in entries(&store.folders()?, subscribed) {
-        if !pattern::matches(
-            &pattern,
-            mail_store::encode_utf7(&name).as_bytes(),
-            entry.delimiter.as_bytes().first().copied(),
-        ) {
+    let folders = store.folders()?;
+    let delimiter_byte = store.delimiter()?.as_bytes().first().copied();
+    let matches = |name: &str| pattern::matches(&pattern, mail_store::encode_utf7(name).as_bytes(), delimiter_byte);
+    for (name, entry) in entries(&folders, subscribed) {
+        if !matches(&name) {
             continue;
+        }
+        // RFC 3501, 6.3.9: a name that is not subscribed itself stands for subscribed ones below it that `%` does not reach.
+        if subscribed && entry.folder.is_none() {
+            let below = format!("{name}{}", entry.delimiter);
+            if !folders.iter().any(|f| f.subscribed && f.name.starts_with(&below) && !matches(&f.name)) {
+                continue;
+            }
         }
         out.extend(format!("* {verb} ({}) ", entry.attributes(subscribed)).as_bytes());
         delimiter(out, entry.delimiter);

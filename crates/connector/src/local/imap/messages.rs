@@ -2,7 +2,7 @@
 
 use super::mailboxes;
 use super::refusal::Refusal;
-use super::selected::{Selected, flags_line};
+use super::selected::Selected;
 use super::session::{Answer, Done};
 use super::wire::number_set;
 use imap_codec::imap_types::command::StoreModifier;
@@ -45,9 +45,10 @@ impl FlagStore<'_> {
         for message in &changed {
             let Some(number) = selected.number(message.uid) else { continue };
             selected.told(message);
+            selected.introduce(&message.flags, out);
             match self.response {
                 StoreResponse::Answer => {
-                    out.extend(flags_line(number, message, self.by_uid || condstore, condstore).as_bytes());
+                    out.extend(selected.flags_line(number, message, self.by_uid || condstore, condstore).as_bytes());
                 }
                 // RFC 7162, 3.1.3: the new MODSEQ is told even so.
                 StoreResponse::Silent if condstore => {
@@ -144,9 +145,6 @@ pub(super) fn move_(
     writable(selected)?;
     let uids = selected.resolve(set, by_uid)?;
     let to = destination(store, mailbox)?;
-    if to.id == selected.folder {
-        return Err(Refusal::no("CANNOT", "the messages are in that folder already"));
-    }
     let map = store.move_messages(selected.folder, &uids, to.id, now)?;
     // RFC 6851, 4.3: COPYUID comes untagged, before the EXPUNGEs.
     if let Some(code) = copyuid(&to, &map) {

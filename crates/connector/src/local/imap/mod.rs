@@ -11,7 +11,7 @@
 //! knows sockets and time.
 //!
 //! Every mailbox is shared between sessions: what one changes, the others are told at the moments RFC 3501 permits ([`selected`]).
-//! Nothing is ever `\Recent`: with several sessions and a synchronisation below, it has no meaning.
+//! A message is `\Recent` in one of them only ([`recent`]).
 
 pub(super) mod connection;
 mod fetch;
@@ -20,8 +20,10 @@ mod login;
 mod mailboxes;
 mod messages;
 mod pattern;
+mod recent;
 mod refusal;
 mod search;
+mod search_keys;
 mod section;
 mod selected;
 mod session;

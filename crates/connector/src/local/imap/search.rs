@@ -1,21 +1,15 @@
 //! SEARCH (RFC 3501, section 6.4.4), in pieces.
 
-use super::refusal::Refusal;
+use super::search_keys::{Criteria, Key};
 use super::selected::Selected;
-use crate::local::mime::fields;
-use imap_codec::imap_types::core::{AString, Charset, Vec1};
-use imap_codec::imap_types::datetime::NaiveDate;
-use imap_codec::imap_types::search::SearchKey;
+use crate::local::mime::{address, fields};
 use mail_parser::{MessageParser, PartType};
 use mail_store::{Message, Store};
-use std::collections::BTreeSet;
 
 /// A piece ends after this many bytes of messages looked into …
 const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 /// … or this many messages.
 const PIECE_MESSAGES: usize = 2_000;
-
-const DAY: i64 = 24 * 60 * 60;
 
 /// A SEARCH under way.
 pub(super) struct SearchJob {
@@ -29,49 +23,13 @@ pub(super) struct SearchJob {
     modseq: Option<u64>,
 }
 
-/// A search key with its sets resolved and its words in lower case.
-#[derive(Debug)]
-enum Key {
-    All(Vec<Key>),
-    Any(Vec<Key>),
-    Not(Box<Key>),
-    Always,
-    Never,
-    Uids(BTreeSet<u32>),
-    Flag(String),
-    Larger(u64),
-    Smaller(u64),
-    ModSeq(u64),
-    /// INTERNALDATE from the first second to before the second one, Unix seconds.
-    Arrived(i64, i64),
-    /// The `Date` field's day, whatever its zone, as Unix seconds of midnight: from, to before.
-    Written(i64, i64),
-    /// A header field of this name has the words; any value if empty.
-    Field(String, String),
-    Body(String),
-    Text(String),
-}
-
 impl SearchJob {
-    /// Also says whether the command enables CONDSTORE.
-    pub(super) fn new(
-        tag: &str,
-        selected: &Selected,
-        charset: Option<&Charset>,
-        criteria: Vec1<SearchKey<'static>>,
-        by_uid: bool,
-    ) -> Result<(SearchJob, bool), Refusal> {
-        let charset = charset.map(|c| c.as_ref().to_ascii_uppercase());
-        if charset.is_some_and(|c| c != "UTF-8" && c != "US-ASCII") {
-            return Err(Refusal::no("BADCHARSET (US-ASCII UTF-8)", "unknown charset"));
-        }
-        let mut by_modseq = false;
-        let key =
-            Key::All(criteria.as_ref().iter().map(|k| compile(k, selected, &mut by_modseq)).collect::<Result<_, _>>()?);
+    pub(super) fn new(tag: &str, selected: &Selected, criteria: Criteria, by_uid: bool) -> SearchJob {
         let mut left = selected.uids().to_vec();
         left.reverse();
+        let Criteria { key, by_modseq } = criteria;
         let modseq = by_modseq.then_some(0);
-        Ok((SearchJob { tag: tag.to_owned(), by_uid, key, left, found: Vec::new(), modseq }, by_modseq))
+        SearchJob { tag: tag.to_owned(), by_uid, key, left, found: Vec::new(), modseq }
     }
 
     /// Does one piece; true when all is done.
@@ -80,7 +38,8 @@ impl SearchJob {
         for _ in 0..PIECE_MESSAGES {
             let Some(uid) = self.left.pop() else { return Ok(true) };
             let Some(message) = store.messages_by_uid(selected.folder, &[uid])?.pop() else { continue };
-            let mut candidate = Candidate { store, message: &message, header: None, body: None, bytes: 0 };
+            let recent = selected.is_recent(uid);
+            let mut candidate = Candidate { store, message: &message, recent, header: None, body: None, bytes: 0 };
             if candidate.matches(&self.key)? {
                 if let Some(highest) = &mut self.modseq {
                     *highest = message.modseq.max(*highest);
@@ -103,70 +62,13 @@ impl SearchJob {
     }
 }
 
-fn compile(key: &SearchKey, selected: &Selected, by_modseq: &mut bool) -> Result<Key, Refusal> {
-    let flag = |name: &str| Key::Flag(name.to_owned());
-    let not = |key: Key| Key::Not(Box::new(key));
-    Ok(match key {
-        SearchKey::And(keys) => {
-            Key::All(keys.as_ref().iter().map(|k| compile(k, selected, by_modseq)).collect::<Result<_, _>>()?)
-        }
-        SearchKey::Or(a, b) => Key::Any(vec![compile(a, selected, by_modseq)?, compile(b, selected, by_modseq)?]),
-        SearchKey::Not(key) => not(compile(key, selected, by_modseq)?),
-        SearchKey::All => Key::Always,
-        // Nothing is ever \Recent here.
-        SearchKey::New | SearchKey::Recent => Key::Never,
-        SearchKey::Old => Key::Always,
-        SearchKey::SequenceSet(set) => Key::Uids(selected.resolve(set, false)?.into_iter().collect()),
-        SearchKey::Uid(set) => Key::Uids(selected.resolve(set, true)?.into_iter().collect()),
-        SearchKey::Answered => flag("\\Answered"),
-        SearchKey::Deleted => flag("\\Deleted"),
-        SearchKey::Draft => flag("\\Draft"),
-        SearchKey::Flagged => flag("\\Flagged"),
-        SearchKey::Seen => flag("\\Seen"),
-        SearchKey::Unanswered => not(flag("\\Answered")),
-        SearchKey::Undeleted => not(flag("\\Deleted")),
-        SearchKey::Undraft => not(flag("\\Draft")),
-        SearchKey::Unflagged => not(flag("\\Flagged")),
-        SearchKey::Unseen => not(flag("\\Seen")),
-        SearchKey::Keyword(word) => flag(word.as_ref()),
-        SearchKey::Unkeyword(word) => not(flag(word.as_ref())),
-        SearchKey::Larger(size) => Key::Larger(u64::from(*size)),
-        SearchKey::Smaller(size) => Key::Smaller(u64::from(*size)),
-        SearchKey::Before(day) => Key::Arrived(i64::MIN, midnight(day)),
-        SearchKey::On(day) => Key::Arrived(midnight(day), midnight(day) + DAY),
-        SearchKey::Since(day) => Key::Arrived(midnight(day), i64::MAX),
-        SearchKey::SentBefore(day) => Key::Written(i64::MIN, midnight(day)),
-        SearchKey::SentOn(day) => Key::Written(midnight(day), midnight(day) + DAY),
-        SearchKey::SentSince(day) => Key::Written(midnight(day), i64::MAX),
-        SearchKey::Bcc(text) => Key::Field("bcc".into(), words(text)),
-        SearchKey::Cc(text) => Key::Field("cc".into(), words(text)),
-        SearchKey::From(text) => Key::Field("from".into(), words(text)),
-        SearchKey::To(text) => Key::Field("to".into(), words(text)),
-        SearchKey::Subject(text) => Key::Field("subject".into(), words(text)),
-        SearchKey::Header(name, text) => Key::Field(words(name), words(text)),
-        SearchKey::Body(text) => Key::Body(words(text)),
-        SearchKey::Text(text) => Key::Text(words(text)),
-        SearchKey::ModSequence { modseq, .. } => {
-            *by_modseq = true;
-            Key::ModSeq(*modseq)
-        }
-    })
-}
-
-fn words(text: &AString) -> String {
-    String::from_utf8_lossy(text.as_ref()).to_lowercase()
-}
-
-fn midnight(day: &NaiveDate) -> i64 {
-    day.as_ref().and_hms_opt(0, 0, 0).map_or(0, |t| t.and_utc().timestamp())
-}
-
 /// A message being looked at; what is expensive is read once, when first needed.
 struct Candidate<'a> {
     store: &'a Store,
     message: &'a Message,
+    recent: bool,
     header: Option<Vec<u8>>,
-    body: Option<String>,
+    body: Option<Decoded>,
     /// Bytes read.
     bytes: u64,
 }
@@ -175,7 +77,7 @@ impl Candidate<'_> {
     fn matches(&mut self, key: &Key) -> Result<bool, mail_store::Error> {
         Ok(match key {
             Key::Always => true,
-            Key::Never => false,
+            Key::Recent => self.recent,
             Key::All(keys) => {
                 for key in keys {
                     if !self.matches(key)? {
@@ -204,8 +106,13 @@ impl Candidate<'_> {
                 written.is_some_and(|day| (*from..*before).contains(&day))
             }
             Key::Field(name, words) => has_field(self.header()?, name, words),
-            Key::Body(words) => self.body()?.contains(words.as_str()),
-            Key::Text(words) => header_has(self.header()?, words) || self.body()?.contains(words.as_str()),
+            Key::Body(words) => self.body()?.text.contains(words.as_str()),
+            Key::Text(words) => {
+                header_has(self.header()?, words) || {
+                    let body = self.body()?;
+                    body.text.contains(words.as_str()) || body.headers.iter().any(|header| header_has(header, words))
+                }
+            }
         })
     }
 
@@ -218,14 +125,13 @@ impl Candidate<'_> {
         Ok(self.header.as_deref().unwrap_or_default())
     }
 
-    /// All text of the body, decoded and in lower case.
-    fn body(&mut self) -> Result<&str, mail_store::Error> {
+    fn body(&mut self) -> Result<&Decoded, mail_store::Error> {
         if self.body.is_none() {
             let message = self.store.body(&self.message.body)?;
             self.bytes += message.len() as u64;
-            self.body = Some(decoded_text(&message));
+            self.body = Some(decoded(&message));
         }
-        Ok(self.body.as_deref().unwrap_or_default())
+        Ok(self.body.get_or_insert_default())
     }
 }
 
@@ -241,7 +147,23 @@ fn written_day(header: &[u8]) -> Option<i64> {
 fn has_field(header: &[u8], name: &str, words: &str) -> bool {
     fields::fields(header)
         .filter(|f| f.name.eq_ignore_ascii_case(name.as_bytes()))
-        .any(|f| words.is_empty() || value_has(&fields::unfold(f.value), words))
+        .any(|f| words.is_empty() || value_has(&fields::unfold(f.value), words) || addresses_have(f, words))
+}
+
+/// Whether one of a field's addresses has the words, written without comments and needless spaces: `name <local@domain>`.
+fn addresses_have(field: fields::Field, words: &str) -> bool {
+    const ADDRESSES: [&[u8]; 6] = [b"from", b"to", b"cc", b"bcc", b"sender", b"reply-to"];
+    if !ADDRESSES.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+        return false;
+    }
+    address::parse(&fields::unfold(field.value)).iter().any(|entry| match entry {
+        address::Entry::Address { name, mailbox, host, .. } => {
+            let name = name.as_deref().unwrap_or_default();
+            let plain = [name, b" <", mailbox, b"@", host, b">"].concat();
+            String::from_utf8_lossy(&plain).to_lowercase().contains(words)
+        }
+        address::Entry::GroupStart(_) | address::Entry::GroupEnd => false,
+    })
 }
 
 fn header_has(header: &[u8], words: &str) -> bool {
@@ -264,22 +186,35 @@ fn value_has(value: &[u8], words: &str) -> bool {
     decoded.and_then(|m| m.subject().map(|s| s.to_lowercase().contains(words))).unwrap_or(false)
 }
 
-fn decoded_text(message: &[u8]) -> String {
-    let mut text = String::new();
-    if let Some(parsed) = MessageParser::default().parse(message) {
-        collect_text(&parsed, &mut text, 0);
-    }
-    text
+/// What SEARCH looks for in a message's body.
+#[derive(Default)]
+struct Decoded {
+    /// All text of all parts, decoded and in lower case.
+    text: String,
+    /// The headers of parts and of enclosed messages.
+    headers: Vec<Vec<u8>>,
 }
 
-fn collect_text(message: &mail_parser::Message, text: &mut String, depth: usize) {
-    for part in &message.parts {
+fn decoded(message: &[u8]) -> Decoded {
+    let mut decoded = Decoded::default();
+    if let Some(parsed) = MessageParser::default().parse(message) {
+        collect(&parsed, message, &mut decoded, 0);
+    }
+    decoded
+}
+
+fn collect(message: &mail_parser::Message, bytes: &[u8], decoded: &mut Decoded, depth: usize) {
+    for (i, part) in message.parts.iter().enumerate() {
+        if i > 0 || depth > 0 {
+            let range = part.raw_header_offset() as usize..part.raw_body_offset() as usize;
+            decoded.headers.extend(bytes.get(range).map(<[u8]>::to_vec));
+        }
         match &part.body {
             PartType::Text(t) | PartType::Html(t) => {
-                text.push_str(&t.to_lowercase());
-                text.push('\n');
+                decoded.text.push_str(&t.to_lowercase());
+                decoded.text.push('\n');
             }
-            PartType::Message(inner) if depth < 10 => collect_text(inner, text, depth + 1),
+            PartType::Message(inner) if depth < 10 => collect(inner, &inner.raw_message, decoded, depth + 1),
             _ => {}
         }
     }
@@ -300,7 +235,7 @@ mod tests {
                 && has_field(header, "date", "")
         );
         assert!(!has_field(header, "subject", "fehlt") && !has_field(header, "x-none", ""));
-        assert!(decoded_text(header).contains("für dich"));
+        assert!(decoded(header).text.contains("für dich"));
         assert_eq!(written_day(header), Some(1_767_139_200), "31 Dec 2025, whatever the zone");
     }
 }

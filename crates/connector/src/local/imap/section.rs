@@ -18,16 +18,17 @@ pub(super) fn needs_structure(section: &Section) -> bool {
     )
 }
 
-/// `BODY[1.2]<0> {5}…`, or NIL if there is no such section.
-pub(super) fn shown(
+/// Writes `BODY[1.2]<0> {5}…`, or NIL if there is no such section.
+pub(super) fn write(
+    out: &mut Vec<u8>,
     section: Option<&Section>,
     partial: Option<(u32, NonZeroU32)>,
     message: &[u8],
     parsed: Option<&Part>,
-) -> Vec<u8> {
-    let mut out = b"BODY[".to_vec();
+) {
+    out.extend(b"BODY[");
     if let Some(section) = section {
-        name(&mut out, section);
+        name(out, section);
     }
     out.push(b']');
     if let Some((start, _)) = partial {
@@ -43,11 +44,10 @@ pub(super) fn shown(
                 }
                 None => &content[..],
             };
-            wire::literal(&mut out, part);
+            wire::literal(out, part);
         }
         None => out.extend(b"NIL"),
     }
-    out
 }
 
 /// The section as the client named it.
@@ -111,16 +111,20 @@ fn header_of(part: Option<&Numbers>, message: &[u8], parsed: Option<&Part>) -> O
 }
 
 /// The fields in `names` (or all others) as they are, and an empty line.
-fn some_fields(message: &[u8], header: Range<usize>, names: &[AString], wanted: bool) -> Vec<u8> {
+fn some_fields(message: &[u8], range: Range<usize>, names: &[AString], wanted: bool) -> Vec<u8> {
     let named = |name: &[u8]| names.iter().any(|n| n.as_ref().eq_ignore_ascii_case(name));
     let mut out = Vec::new();
-    for field in fields::fields(&message[header]).filter(|f| named(f.name) == wanted) {
+    let header = &message[range];
+    for field in fields::fields(header).filter(|f| named(f.name) == wanted) {
         out.extend(field.raw);
         if !field.raw.ends_with(b"\n") {
             out.extend(b"\r\n");
         }
     }
-    out.extend(b"\r\n");
+    // RFC 3501, 6.4.5: the empty line is always there, "except in the case of a message which has no body and no blank line".
+    if header.ends_with(b"\n\r\n") || header.ends_with(b"\n\n") || matches!(header, b"\r\n" | b"\n") {
+        out.extend(b"\r\n");
+    }
     out
 }
 
@@ -176,6 +180,17 @@ mod tests {
     fn numbers(path: &[u32]) -> Numbers {
         let numbers: Vec<_> = path.iter().map(|&n| NonZeroU32::new(n).unwrap()).collect();
         Numbers(Vec1::try_from(numbers).unwrap())
+    }
+
+    fn shown(
+        section: Option<&Section>,
+        partial: Option<(u32, NonZeroU32)>,
+        message: &[u8],
+        parsed: Option<&Part>,
+    ) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out, section, partial, message, parsed);
+        out
     }
 
     fn get(section: Section) -> String {

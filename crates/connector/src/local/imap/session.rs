@@ -15,7 +15,7 @@ use super::framing::{Expect, Frame, tag_of};
 use super::refusal::Refusal;
 use super::search::SearchJob;
 use super::selected::Selected;
-use super::{mailboxes, wire};
+use super::{mailboxes, search_keys, wire};
 use crate::local::Credentials;
 use imap_codec::decode::Decoder;
 use imap_codec::imap_types::command::{Command, CommandBody};
@@ -78,6 +78,8 @@ pub(super) enum State {
 enum Running {
     Nothing,
     Command(Box<Command<'static>>),
+    /// SEARCH of this tag, with UID or not, and its arguments.
+    SearchArguments(String, bool, Vec<u8>),
     Refused(String, Refusal),
     Fetch(Box<FetchJob>),
     Search(Box<SearchJob>),
@@ -158,12 +160,7 @@ impl Session {
     /// Takes the next frame; `step` carries it out.
     pub(super) fn begin(&mut self, frame: Frame) {
         self.running = match (frame, std::mem::replace(&mut self.running, Running::Nothing)) {
-            (Frame::Command(bytes), _) => match imap_codec::CommandCodec::default().decode_static(&bytes) {
-                Ok((_, command)) => Running::Command(Box::new(command)),
-                Err(_) => {
-                    Running::Refused(tag_of(&bytes), Refusal::bad("unknown command, or arguments that do not fit it"))
-                }
-            },
+            (Frame::Command(bytes), _) => read(&bytes),
             (Frame::Line(line), Running::Authenticate(tag)) => Running::AuthenticateLine(tag, line),
             (Frame::Line(line), Running::Idle(tag)) => Running::IdleLine(tag, line),
             (Frame::TooBig(tag), _) => {
@@ -177,7 +174,9 @@ impl Session {
     /// Carries out the frame, or a piece of it. `now` is in Unix seconds.
     pub(super) fn step(&mut self, store: &mut Store, now: i64) -> Output {
         let mut out = Vec::new();
-        self.show_alerts(&mut out);
+        if !matches!(&self.running, Running::Fetch(job) if job.is_inside_a_message()) {
+            self.show_alerts(&mut out);
+        }
         match std::mem::replace(&mut self.running, Running::Nothing) {
             Running::Nothing => output(out, Next::Command),
             Running::Overflow => bye(out, "the line is too long"),
@@ -190,6 +189,10 @@ impl Session {
                 let expunge = may_expunge(&command.body);
                 let answer = self.execute(store, now, &tag, command.body, &mut out);
                 self.conclude(store, tag, answer, expunge, out)
+            }
+            Running::SearchArguments(tag, by_uid, arguments) => {
+                let answer = self.search(store, &tag, by_uid, &arguments, &mut out);
+                self.conclude(store, tag, answer, by_uid, out)
             }
             Running::Fetch(job) => self.continue_fetch(store, now, job, out),
             Running::Search(job) => self.continue_search(store, job, out),
@@ -214,7 +217,7 @@ impl Session {
         }
     }
 
-    fn conclude(&mut self, store: &Store, tag: String, answer: Answer, expunge: bool, mut out: Vec<u8>) -> Output {
+    fn conclude(&mut self, store: &mut Store, tag: String, answer: Answer, expunge: bool, mut out: Vec<u8>) -> Output {
         let (line, next, pause) = match answer {
             Ok(Done::Fetch(job)) => {
                 self.running = Running::Fetch(Box::new(job));
@@ -289,7 +292,7 @@ impl Session {
         }
     }
 
-    fn refresh(&mut self, store: &Store, expunge: bool, out: &mut Vec<u8>) -> Result<(), mail_store::Error> {
+    fn refresh(&mut self, store: &mut Store, expunge: bool, out: &mut Vec<u8>) -> Result<(), mail_store::Error> {
         match &mut self.state {
             State::Selected(selected) => selected.refresh(store, expunge, self.condstore, out),
             _ => Ok(()),
@@ -344,12 +347,12 @@ impl Session {
             CommandBody::Select { mailbox, parameters } => self.select(store, &mailbox, &parameters, false, out),
             CommandBody::Examine { mailbox, parameters } => self.select(store, &mailbox, &parameters, true, out),
             CommandBody::Status { mailbox, item_names } => {
-                self.condstore |= mailboxes::asks_modseq(&item_names);
+                self.want_condstore(store, mailboxes::asks_modseq(&item_names), out)?;
                 mailboxes::status(store, &mailbox, &item_names, out)
             }
             CommandBody::Enable { capabilities } => {
                 let condstore = capabilities.as_ref().iter().any(|c| matches!(c, CapabilityEnable::CondStore));
-                self.condstore |= condstore;
+                self.want_condstore(store, condstore, out)?;
                 out.extend(if condstore { &b"* ENABLED CONDSTORE\r\n"[..] } else { b"* ENABLED\r\n" });
                 Ok(Done::ok("ENABLE completed"))
             }
@@ -371,17 +374,12 @@ impl Session {
             CommandBody::Fetch { sequence_set, macro_or_item_names, uid, modifiers } => {
                 let (job, uses_condstore) =
                     FetchJob::new(tag, self.selected()?, &sequence_set, macro_or_item_names, uid, &modifiers)?;
-                self.condstore |= uses_condstore;
+                self.want_condstore(store, uses_condstore, out)?;
                 Ok(Done::Fetch(job))
             }
-            CommandBody::Search { charset, criteria, uid } => {
-                let (job, uses_condstore) = SearchJob::new(tag, self.selected()?, charset.as_ref(), criteria, uid)?;
-                self.condstore |= uses_condstore;
-                Ok(Done::Search(job))
-            }
             CommandBody::Store { sequence_set, kind, response, flags, uid, modifiers } => {
-                let condstore = self.condstore || !modifiers.is_empty();
-                self.condstore = condstore;
+                self.want_condstore(store, !modifiers.is_empty(), out)?;
+                let condstore = self.condstore;
                 let change = super::messages::FlagStore { kind, response, flags, by_uid: uid, modifiers };
                 change.run(store, self.selected()?, &sequence_set, now, condstore, out)
             }
@@ -399,8 +397,38 @@ impl Session {
             CommandBody::ExpungeUid { sequence_set } => {
                 super::messages::expunge(store, self.selected()?, Some(&sequence_set), now)
             }
+            CommandBody::Delete { mailbox } => {
+                let deleted = mailboxes::delete(store, &mailbox, now)?;
+                if self.selected_folder() == Some(deleted) {
+                    self.state = State::Authenticated;
+                    out.extend(b"* OK [CLOSED] the selected folder is deleted\r\n");
+                }
+                Ok(Done::ok("DELETE completed"))
+            }
             other => mailboxes::execute(store, now, other, out),
         }
+    }
+
+    fn search(&mut self, store: &Store, tag: &str, by_uid: bool, arguments: &[u8], out: &mut Vec<u8>) -> Answer {
+        let selected = self.selected()?;
+        let criteria = search_keys::parse(arguments, selected)?;
+        let by_modseq = criteria.by_modseq;
+        let job = SearchJob::new(tag, selected, criteria, by_uid);
+        self.want_condstore(store, by_modseq, out)?;
+        Ok(Done::Search(job))
+    }
+
+    /// From the first CONDSTORE command on, the client is told MODSEQs; if a folder is selected, first of all its highest
+    /// (RFC 7162, section 3.1).
+    fn want_condstore(&mut self, store: &Store, wanted: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if wanted
+            && !std::mem::replace(&mut self.condstore, true)
+            && let State::Selected(selected) = &self.state
+        {
+            let modseq = store.folder(selected.folder)?.modseq;
+            out.extend(format!("* OK [HIGHESTMODSEQ {modseq}] highest\r\n").as_bytes());
+        }
+        Ok(())
     }
 
     fn selected(&mut self) -> Result<&mut Selected, Refusal> {
@@ -412,7 +440,7 @@ impl Session {
 
     fn select(
         &mut self,
-        store: &Store,
+        store: &mut Store,
         mailbox: &imap_codec::imap_types::mailbox::Mailbox,
         parameters: &[imap_codec::imap_types::command::SelectParameter],
         read_only: bool,
@@ -429,14 +457,23 @@ impl Session {
     }
 }
 
+/// Reads a whole command.
+fn read(bytes: &[u8]) -> Running {
+    let tag = tag_of(bytes);
+    if tag != "*"
+        && let Some((by_uid, arguments)) = search_keys::split(bytes)
+    {
+        return Running::SearchArguments(tag, by_uid, arguments.to_vec());
+    }
+    match imap_codec::CommandCodec::default().decode_static(bytes) {
+        Ok((_, command)) => Running::Command(Box::new(command)),
+        Err(_) => Running::Refused(tag, Refusal::bad("unknown command, or arguments that do not fit it")),
+    }
+}
+
 /// Commands with sequence numbers must not change them under way (RFC 3501, section 7.4.1).
 fn may_expunge(body: &CommandBody) -> bool {
-    !matches!(
-        body,
-        CommandBody::Fetch { uid: false, .. }
-            | CommandBody::Store { uid: false, .. }
-            | CommandBody::Search { uid: false, .. }
-    )
+    !matches!(body, CommandBody::Fetch { uid: false, .. } | CommandBody::Store { uid: false, .. })
 }
 
 fn output(bytes: Vec<u8>, next: Next) -> Output {

@@ -79,9 +79,11 @@ fn single(out: &mut Vec<u8>, message: &[u8], part: &Part, header: &[u8], extende
     string(out, part.sub_type());
     out.push(b' ');
     let is_text = part.main_type().eq_ignore_ascii_case(b"text");
-    if is_text && part.content_type.parameters.is_empty() {
+    if is_text && part.content_type.parameter("charset").is_none() {
         // RFC 2045, 5.2: the default charset.
-        out.extend(b"(\"charset\" \"us-ascii\")");
+        let mut content_type = part.content_type.clone();
+        content_type.parameters.push((b"charset".to_vec(), b"us-ascii".to_vec()));
+        parameter_list(out, &content_type);
     } else {
         parameter_list(out, &part.content_type);
     }
@@ -90,8 +92,8 @@ fn single(out: &mut Vec<u8>, message: &[u8], part: &Part, header: &[u8], extende
         nstring(out, fields::find(header, name).as_deref());
     }
     out.push(b' ');
-    let encoding = fields::find(header, "content-transfer-encoding").filter(|e| !e.is_empty());
-    string(out, encoding.as_deref().unwrap_or(b"7bit"));
+    let encoding = fields::find(header, "content-transfer-encoding").map(|value| parameters::parse(&value).word);
+    string(out, encoding.as_deref().filter(|e| !e.is_empty()).unwrap_or(b"7bit"));
     out.extend(format!(" {}", content.len()).as_bytes());
     let lines = || content.iter().filter(|&&b| b == b'\n').count();
     match &part.kind {

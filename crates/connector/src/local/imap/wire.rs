@@ -1,7 +1,5 @@
 //! Writing IMAP: strings, lists, dates (RFC 3501, sections 4 and 9).
 
-use mail_store::Flags;
-
 /// Writes a string: quoted if it can be, else a literal.
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
     if text.len() <= 1000 && text.iter().all(|b| matches!(b, b' '..=b'~')) {
@@ -38,11 +36,6 @@ pub(super) fn literal(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Writes a folder's name as the client must say it.
 pub(super) fn mailbox(out: &mut Vec<u8>, name: &str) {
     string(out, mail_store::encode_utf7(name).as_bytes());
-}
-
-/// `(\Seen work)`
-pub(super) fn flags(flags: &Flags) -> String {
-    format!("({})", flags.to_text())
 }
 
 /// INTERNALDATE: `" 1-Jan-2026 09:30:00 +0000"` with its quotes. Times outside years 0 to 9999 are shown as the epoch.

@@ -157,7 +157,11 @@ impl List {
                 self.entries.push(Entry::Address { name: phrase(&words).or(comment), route, mailbox, host });
             }
         } else if host.is_some() || !words.is_empty() {
-            let mailbox = words.pop().unwrap_or_default();
+            let mut mailbox = words.pop().unwrap_or_default();
+            // RFC 5322, 4.4, allows white space around the dots of a local part.
+            while host.is_some() && words.last().is_some_and(|w| w.ends_with(b".") || mailbox.starts_with(b".")) {
+                mailbox = [words.pop().unwrap_or_default(), mailbox].concat();
+            }
             let name = phrase(&words).or(comment);
             self.entries.push(Entry::Address { name, route: None, mailbox, host: host.unwrap_or_default() });
         }
@@ -251,6 +255,7 @@ mod tests {
         assert_eq!(shown("John Q. Public <@a,@b:jqp@c>"), ["John Q. Public [@a,@b]jqp|c"]);
         assert_eq!(shown("=?utf-8?q?J=C3=BC?= <j@x>"), ["=?utf-8?q?J=C3=BC?= j|x"]);
         assert_eq!(shown("\"odd @ local\"@x"), ["- odd @ local|x"]);
+        assert_eq!(shown("e . f @ x . org"), ["- e.f|x.org"]);
     }
 
     #[test]

@@ -85,6 +85,8 @@ fn folders_are_made_renamed_listed_and_deleted() {
     );
     assert_eq!(client.ok("LIST \"\" \"\""), "* LIST (\\Noselect) \"/\" \"\"\r\n");
     assert_eq!(client.ok("NAMESPACE"), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+    assert!(!client.ok("LSUB \"\" *").contains("Entw"), "CREATE does not subscribe");
+    client.ok("SUBSCRIBE Entw&APw-rfe/2025");
     client.ok("RENAME Entw&APw-rfe/2025 Old/2025");
     client.ok("UNSUBSCRIBE Archive");
     let subscribed = client.ok("LSUB \"\" *");
@@ -93,6 +95,28 @@ fn folders_are_made_renamed_listed_and_deleted() {
     client.ok("DELETE Old/2025");
     assert!(client.refused("DELETE INBOX").contains("[CANNOT]"));
     assert!(client.refused("SELECT Old/2025").contains("[NONEXISTENT]"));
+}
+
+#[test]
+fn a_name_that_only_holds_others_is_renamed_with_them() {
+    let mailbox = Mailbox::with_messages(0);
+    let mut client = mailbox.client();
+    for name in ["a/b/c", "a/b/c/d", "a/bb", "z/c"] {
+        client.ok(&format!("CREATE {name}"));
+    }
+    assert!(client.refused("RENAME a/b z").contains("[ALREADYEXISTS]"));
+    client.ok("RENAME a/b y");
+    let names = client.ok("LIST \"\" *");
+    assert!(names.contains("\"y/c\"") && names.contains("\"y/c/d\"") && names.contains("\"a/bb\""), "{names}");
+    assert!(client.refused("RENAME a/b y").contains("[NONEXISTENT]"));
+}
+
+#[test]
+fn deleting_the_selected_folder_leaves_nothing_selected() {
+    let mut client = Mailbox::with_messages(0).client();
+    client.ok("SELECT Archive");
+    assert_eq!(client.ok("DELETE Archive"), "* OK [CLOSED] the selected folder is deleted\r\n");
+    assert_eq!(client.refused("FETCH 1 FLAGS"), "t BAD no folder is selected");
 }
 
 #[test]

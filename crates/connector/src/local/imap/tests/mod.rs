@@ -3,6 +3,7 @@
 mod folders;
 mod hostile;
 mod reading;
+mod sessions;
 mod writing;
 
 use super::framing::{Frame, Framer};
@@ -36,7 +37,10 @@ impl Mailbox {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
         let inbox = store.folder_by_name("INBOX").unwrap().unwrap().id;
-        store.create_folder("Archive", NOW).unwrap();
+        let archive = store.create_folder("Archive", NOW).unwrap();
+        store.subscribe(archive, true, NOW).unwrap();
+        // Nothing is \Recent, except in the tests about that.
+        store.set_meta(&format!("recent:{}", inbox.0), Some(&u32::MAX.to_string())).unwrap();
         let mailbox = Mailbox { _dir: dir, store: Rc::new(RefCell::new(store)), inbox };
         for uid in 1..=n {
             let body = format!("Subject: message {uid}\r\nFrom: Ann <ann@x.org>\r\n\r\nbody {uid}\r\n");

