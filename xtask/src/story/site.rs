@@ -84,6 +84,7 @@ impl Site {
         if source == VersionSource::Probe {
             start.extend(["--server-version-probe".into(), format!("sh -c {}", quoted(&mail.version_probe()))]);
         }
+        start.extend(["--mail-gate".into(), format!("127.0.0.1:{}", free_port()?)]);
         let mut site = Self {
             mail,
             dir: dir.into(),
