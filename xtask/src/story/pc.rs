@@ -213,7 +213,11 @@ impl Pc {
         self.install_connector_without_updater(site, version)?;
         let fresh = std::mem::replace(&mut self.program, running);
         let mut install = self.as_user(&fresh);
-        must(install.arg("install").args(self.places())).with_context(|| self.logs()).map(drop)
+        install.args(["install", "--root"]).arg(&self.root);
+        if let Some((elevation, _)) = &self.elevation {
+            install.args(["--elevation", &elevation.command().join(" ")]);
+        }
+        must(&mut install).with_context(|| self.logs()).map(drop)
     }
 
     /// Waits until the connector's installer has brought the updater, starts its service as the system would, and goes on
