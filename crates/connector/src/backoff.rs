@@ -19,6 +19,12 @@ impl Backoff {
         Self { first, longest, failures: 0 }
     }
 
+    /// For logins that were refused: at least 30 s, then longer, up to 15 minutes. A mail server slows down everybody at
+    /// the address from which logins fail, and whoever was refused for a reason will be again.
+    pub fn after_refusals() -> Self {
+        Self::new(Duration::from_secs(60), Duration::from_secs(900))
+    }
+
     /// The wait after one more failure. `draw` is a random number in `0.0..1.0`.
     pub fn next(&mut self, draw: f64) -> Duration {
         let full = self.first.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(self.longest);
@@ -60,6 +66,13 @@ mod tests {
         }
         backoff.reset();
         assert_eq!(backoff.next(1.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_refused_login_is_not_tried_again_within_half_a_minute() {
+        let mut backoff = Backoff::after_refusals();
+        let waits: Vec<u64> = (0..6).map(|_| backoff.next(0.0).as_secs()).collect();
+        assert_eq!(waits, [30, 60, 120, 240, 450, 450]);
     }
 
     #[test]

@@ -41,13 +41,19 @@ fn connections(rig: &MailRig) -> usize {
     fields.filter(|f| f.len() > 3 && f[3] == "01" && ends.iter().any(|end| f[2].ends_with(end))).count()
 }
 
-/// What the mail server has noted about anybody, once everybody has left.
-async fn everybody_has_left(rig: &MailRig) -> (String, String) {
+/// What the mail server has noted about anybody, but not what it does by itself.
+fn visits(rig: &MailRig) -> Vec<String> {
+    let all = rig.log() + &rig.exim_log();
+    all.lines().filter(|line| !line.contains(" queue run: ")).map(str::to_owned).collect()
+}
+
+/// As above, once everybody has left.
+async fn everybody_has_left(rig: &MailRig) -> Vec<String> {
     let start = Instant::now();
     loop {
-        let before = (rig.log(), rig.exim_log());
+        let before = visits(rig);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if connections(rig) == 0 && before == (rig.log(), rig.exim_log()) {
+        if connections(rig) == 0 && before == visits(rig) {
             return before;
         }
         assert!(start.elapsed() < Duration::from_secs(30), "somebody stays at the mail server:\n{}", rig.log());
@@ -148,7 +154,7 @@ async fn refused_it_works_offline_and_later_everything_arrives() {
     assert_eq!(pc.mail_program(LOOK), expected);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(pc.asked(), 1, "{}", pc.elevation.log());
-    assert_eq!((rig.log(), rig.exim_log()), silence, "nothing went to or came from the mail server");
+    assert_eq!(visits(&rig), silence, "nothing went to or came from the mail server");
     assert_eq!(connections(&rig), 0);
 
     // Killed and without the site's server, it is as before.
@@ -158,7 +164,7 @@ async fn refused_it_works_offline_and_later_everything_arrives() {
     let mut running = pc.start();
     pc.wait_for("offline", |s| s.running && s.gate == Gate::Offline && s.notice.is_some());
     assert_eq!(pc.mail_program(LOOK), expected);
-    assert_eq!((rig.log(), rig.exim_log()), silence);
+    assert_eq!(visits(&rig), silence);
     fs::write(pc.path("app/site.json"), profile).unwrap();
     running.stop();
     let running = pc.start();
@@ -317,4 +323,81 @@ async fn a_site_that_was_taken_over_gets_nobody_to_type_a_password() {
     assert!(!pc.path("root/opt").exists());
     let told = site.seen.lock().unwrap().iter().filter_map(|seen| seen.detail.clone()).collect::<Vec<_>>().join("\n");
     assert!(told.contains("not among the vendor's signed releases"), "the console is told: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polkit_is_the_usual_way_and_its_answers_are_understood() {
+    let rig = MailRig::start();
+    let site = site_of(&rig).await;
+    let pc = PersonsPc::with_polkit(&rig, &site, 60_861, Some(Answer::Refuse));
+    let mut running = pc.start();
+    pc.wait_for_gate(Gate::Online);
+    site.decide(required("7.3.0"));
+    let stage = |s: &lockstep_connector::status::Status| {
+        s.installer.as_ref().map(|i| (i.stage, i.detail.clone().unwrap_or_default()))
+    };
+    pc.wait_for("refused", |s| stage(s) == Some((Stage::Refused, "the prompt was dismissed".into())));
+    assert_eq!(pc.asked(), 1);
+    pc.answer(Answer::Wrong);
+    let wrong = pc.upgrade();
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("not authorised"), "{wrong:?}");
+
+    // A prompt that is open when the connector is stopped is taken back, and comes again.
+    pc.answer(Answer::LeaveOpen);
+    site.decide(required("7.2.0"));
+    support::until("asked for another version", || async { pc.asked() == 3 }).await;
+    running.stop();
+    pc.answer(Answer::Right);
+    let running = pc.start();
+    site.decide(required("7.3.0"));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(pc.asked(), 3, "7.3.0 was refused a moment ago");
+    let right = pc.upgrade();
+    assert!(right.status.success(), "{}\n{}", String::from_utf8_lossy(&right.stderr), pc.elevation.log());
+    pc.wait_until_taken_over(&running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polkit_lets_an_administrator_upgrade_without_a_word() {
+    let rig = MailRig::start();
+    let site = site_of(&rig).await;
+    let pc = PersonsPc::with_polkit(&rig, &site, 60_871, None);
+    let running = pc.start();
+    pc.wait_for_gate(Gate::Online);
+    site.decide(Decision::Recommended { version: "7.3.0".parse().unwrap() });
+    pc.wait_until_taken_over(&running);
+    assert_eq!(pc.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn install_starts_the_installer_of_the_download_that_it_lies_in() {
+    let rig = MailRig::start();
+    let site = site_of(&rig).await;
+    let pc = PersonsPc::new(&rig, &site, 60_881, Some(Answer::Right));
+    let running = pc.start();
+    pc.wait_for_gate(Gate::Online);
+    let install = |program: &std::path::Path| {
+        let mut command = pc.elevation.as_person("person", program).unwrap();
+        command.args(["install", "--elevation", "sudo -A", "--root"]).arg(pc.path("root")).output().unwrap()
+    };
+    let bare = install(&pc.program());
+    let said = String::from_utf8_lossy(&bare.stderr).into_owned();
+    assert!(!bare.status.success() && said.contains("integration page"), "{said}");
+
+    // The download: the program and the payload in one folder.
+    site.decide(Decision::Stage { version: "7.3.0".parse().unwrap() });
+    pc.wait_for("ready", |s| s.installer.as_ref().is_some_and(|i| i.stage == Stage::Ready));
+    site.decide(required("7.3.0"));
+    pc.answer(Answer::Refuse);
+    pc.wait_for("refused", |s| s.installer.as_ref().is_some_and(|i| i.stage == Stage::Refused));
+    let download = pc.path("download");
+    let copied =
+        Command::new("cp").arg("-r").args([pc.path("data/installer/payload"), download.clone()]).status().unwrap();
+    assert!(copied.success());
+    assert!(Command::new("chmod").args(["-R", "a+rX"]).arg(&download).status().unwrap().success());
+    fs::copy(pc.program(), download.join("bin/lockstep-connector")).unwrap();
+    pc.answer(Answer::Right);
+    let installed = install(&download.join("bin/lockstep-connector"));
+    assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+    pc.wait_until_taken_over(&running);
 }

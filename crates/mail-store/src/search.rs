@@ -104,7 +104,7 @@ fn written_day(value: &[u8]) -> Option<i64> {
         tz_before_gmt: false,
         tz_hour: 0,
         tz_minute: 0,
-        ..date.clone()
+        ..*date
     };
     ((1..=12).contains(&day.month) && (1..=31).contains(&day.day)).then(|| day.to_timestamp())
 }

@@ -41,6 +41,7 @@ pub fn router(app: App) -> Router {
         .route("/console/logout", post(console::log_out))
         .route("/console/settings", get(console::settings_page).post(console::change_setting))
         .route("/console/pc/{id}", get(console::pc_page))
+        .route("/console/site", get(console::site_page))
         .route("/assets/site.css", get(console::style_sheet))
         .route("/v1/admin/preflight", get(admin::preflight))
         .route("/v1/admin/status", get(admin::status))

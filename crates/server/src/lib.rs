@@ -23,6 +23,7 @@
 //! | [`mail_gate`] | the mail server asks at each login whether a connector is too old |
 //! | [`mail_login`] | a password checked by a login to the mail server |
 //! | [`preflight`], [`warning_log`] | who would be cut off, by name |
+//! | [`cut_off`] | who is cut off now, which PCs report trouble |
 //! | [`console`], [`integration`], [`admin`] | pages and API |
 //! | [`http`], [`tls`] | routes, guards, connections |
 
@@ -33,6 +34,7 @@ pub mod app;
 pub mod clients;
 pub mod config;
 pub mod console;
+pub mod cut_off;
 pub mod failure;
 pub mod http;
 pub mod integration;

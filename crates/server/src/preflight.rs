@@ -170,28 +170,33 @@ impl Facts {
         let mut used = HashSet::new();
         let mut rows = Vec::new();
         for seat in self.seats.iter().filter(|s| s.product.as_ref() == Some(product)) {
-            let Some(version) = &seat.version else { continue };
-            let tied = seat.device.as_deref().and_then(|id| devices.get(id));
-            let row = match tied {
-                Some(tied) => {
-                    used.insert(tied.device.id.as_str());
-                    let mut device = tied.device.clone();
-                    let state = device.products.entry(product.clone()).or_default();
-                    state.installed.get_or_insert_with(|| version.clone());
-                    self.row(product, to, Some(seat), &device, tied.last_seen, Some(&tied.device))
-                }
-                None => {
-                    let device = running(None, seat, product, version, &seat.platform);
-                    self.row(product, to, Some(seat), &device, seat.last_seen, None)
-                }
-            };
-            rows.push(row);
+            let tied = seat.device.as_deref().and_then(|id| devices.get(id)).copied();
+            used.extend(tied.map(|row| row.device.id.as_str()));
+            rows.extend(self.seat_row(product, to, seat, tied));
         }
         for unused in self.devices.iter().filter(|d| !used.contains(d.device.id.as_str())) {
             rows.push(self.row(product, to, None, &unused.device, unused.last_seen, Some(&unused.device)));
         }
         rows.sort_by_cached_key(|r| (r.readiness.urgency(), r.user.is_none(), r.user.clone(), r.pc.clone()));
         rows
+    }
+
+    /// A seat's row for another server version. `None`: it has not checked in yet.
+    pub fn row_of_seat(&self, product: &ProductId, to: &Version, seat: &SeatRow) -> Option<Row> {
+        let tied = seat.device.as_deref().and_then(|id| self.devices.iter().find(|d| d.device.id == id));
+        self.seat_row(product, to, seat, tied)
+    }
+
+    fn seat_row(&self, product: &ProductId, to: &Version, seat: &SeatRow, tied: Option<&DeviceRow>) -> Option<Row> {
+        let version = seat.version.as_ref()?;
+        let Some(tied) = tied else {
+            let device = running(None, seat, product, version, &seat.platform);
+            return Some(self.row(product, to, Some(seat), &device, seat.last_seen, None));
+        };
+        let mut device = tied.device.clone();
+        let state = device.products.entry(product.clone()).or_default();
+        state.installed.get_or_insert_with(|| version.clone());
+        Some(self.row(product, to, Some(seat), &device, tied.last_seen, Some(&tied.device)))
     }
 
     fn row(

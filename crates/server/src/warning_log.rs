@@ -107,7 +107,8 @@ pub async fn evaluate(app: &App) -> Result<Outcome, WarningError> {
         }
         let users = table.users_without_updater();
         if !users.is_empty() {
-            text.push_str(&write(app, product, &to, &users, facts.now));
+            let is_there = table.server.as_ref() == Some(&to);
+            text.push_str(&write(app, product, &to, is_there, &users, facts.now));
             outcome.affected.extend(users);
         }
     }
@@ -123,12 +124,20 @@ pub fn title(product: &ProductId) -> &str {
     if *product == ProductId::connector() { "Lockstep Connector" } else { product.as_str() }
 }
 
-fn write(app: &App, product: &ProductId, to: &Version, users: &BTreeSet<String>, now: jiff::Timestamp) -> String {
+fn write(
+    app: &App,
+    product: &ProductId,
+    to: &Version,
+    is_there: bool,
+    users: &BTreeSet<String>,
+    now: jiff::Timestamp,
+) -> String {
     let server = app.config.products.get(product).map_or("the server", |p| p.server_name.as_str());
     let report = Report {
         client: title(product),
         server,
         to,
+        is_there,
         updater_address: &format!("{}/updater", app.integration_page()),
         integration_page: &app.integration_page(),
         users,

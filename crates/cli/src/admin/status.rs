@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{DataArgs, client::Server, preflight::ago};
 use crate::{
     runtime::wait,
-    terminal::{PC_WIDTH, plain, plain_within, table},
+    terminal::{PC_WIDTH, count, plain, plain_within, table},
 };
 
 /// What to show.
@@ -27,6 +27,14 @@ pub struct StatusArgs {
 pub struct Status {
     pub products: Vec<Product>,
     pub seats: Vec<Seat>,
+    /// Users whose program is too old or too new for the server as it is.
+    pub cut_off_now: Vec<CutOff>,
+    /// How many more have not been heard of since the server changed.
+    pub cut_off_and_silent: usize,
+    /// PCs that report that something failed.
+    pub troubles: Vec<Trouble>,
+    /// What the mail server has asked.
+    pub mail_gate: MailGate,
     pub switches: BTreeMap<String, bool>,
     /// What does not work at the moment, in words.
     pub problems: Vec<String>,
@@ -40,6 +48,54 @@ pub struct Product {
     pub server: Option<Version>,
     #[serde(default)]
     pub expected: Option<Version>,
+}
+
+/// A user who is cut off now.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CutOff {
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub pc: String,
+    pub version: Version,
+    pub gate: Gate,
+    pub since: Timestamp,
+    #[serde(default)]
+    pub why: String,
+    #[serde(default)]
+    pub then: String,
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// A PC on which something failed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Trouble {
+    #[serde(default)]
+    pub pc: String,
+    pub product: ProductId,
+    #[serde(default)]
+    pub detail: String,
+    /// Whether it is about what the vendor has signed.
+    #[serde(default)]
+    pub trust: bool,
+}
+
+/// The mail gate's counts since the server's start.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct MailGate {
+    pub listen: Option<String>,
+    pub counts: Counts,
+}
+
+/// How often.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    pub asked: u64,
+    pub refused: u64,
+    pub last_asked: Option<Timestamp>,
 }
 
 /// A user on a PC.
@@ -96,6 +152,11 @@ fn render(status: &Status, now: Timestamp) -> String {
         }
         text.push('\n');
     }
+    text += &cut_off_now(status, now);
+    for t in &status.troubles {
+        let kind = if t.trust { "NOT TRUSTED" } else { "FAILED" };
+        text += &format!("\n{kind} on {}: {}: {}\n", plain_within(&t.pc, PC_WIDTH), t.product, plain(&t.detail));
+    }
     text.push('\n');
     if status.seats.is_empty() {
         text += "No user has checked in yet.\n";
@@ -107,6 +168,13 @@ fn render(status: &Status, now: Timestamp) -> String {
     for problem in &status.problems {
         text += &format!("\nPROBLEM: {}", plain(problem));
     }
+    if let Some(listen) = &status.mail_gate.listen {
+        let Counts { asked, refused, last_asked } = &status.mail_gate.counts;
+        let last = last_asked.map_or("the mail server has not asked since the start".into(), |at| {
+            format!("asked {}, {refused} refused, last {}", times(*asked), ago(at, now))
+        });
+        text += &format!("\nmail gate: {}: {last}", plain(listen));
+    }
     for (name, on) in &status.switches {
         text += &format!("\n{}: {}", plain(name), if *on { "on" } else { "off" });
     }
@@ -114,6 +182,38 @@ fn render(status: &Status, now: Timestamp) -> String {
         text.push('\n');
     }
     text
+}
+
+fn cut_off_now(status: &Status, now: Timestamp) -> String {
+    let mut text = String::new();
+    if !status.cut_off_now.is_empty() {
+        text += &format!("\nCUT OFF NOW: {}\n", count(status.cut_off_now.len(), "user"));
+        for c in &status.cut_off_now {
+            let gate = if c.gate == Gate::Upgrading { "upgrading" } else { "offline" };
+            let user = c.user.as_deref().map_or("(not stored)".into(), plain);
+            let pc = plain_within(&c.pc, PC_WIDTH);
+            let since = ago(c.since, now);
+            let since = since.strip_suffix(" ago").unwrap_or(&since);
+            text += &format!(
+                "  {user} on {pc}: {} is {gate} for {since}; {}\n    {}\n",
+                c.version,
+                plain(&c.why),
+                plain(&c.then)
+            );
+            if let Some(detail) = &c.detail {
+                text += &format!("    reports: {}\n", plain(detail));
+            }
+        }
+    }
+    if status.cut_off_and_silent > 0 {
+        let many = status.cut_off_and_silent;
+        text += &format!("\nNot heard of since the server changed, and not fit for it yet: {}\n", count(many, "user"));
+    }
+    text
+}
+
+fn times(n: u64) -> String {
+    if n == 1 { "once".into() } else { format!("{n} times") }
 }
 
 fn cells(seat: &Seat, now: Timestamp) -> Vec<String> {
@@ -151,6 +251,19 @@ mod tests {
                 { "seat": "b2", "user": "bob\u{1b}]0;x\u{7}", "pc": null, "version": null, "gate": null,
                   "connected": false, "state": null, "detail": "", "last_seen": null }
             ],
+            "cut_off_now": [
+                { "user": "carol@example.test", "pc": "pc-old\u{1b}[2J", "subject": "c3", "product": "connector", "version": "7.1.0",
+                  "gate": "offline", "since": "2026-05-04T09:00:00Z", "why": "7.1.0 does not work with server 7.2.0; 7.2.0 does",
+                  "then": "updater not installed: reinstall the connector from the integration page", "detail": "the installer was refused",
+                  "outbox": 1, "last_seen": "2026-05-04T10:59:30Z" }
+            ],
+            "cut_off_and_silent": 2,
+            "troubles": [
+                { "pc": "pc-one", "subject": "d1", "product": "connector", "state": "failed", "trust": true,
+                  "detail": "7.4.0 is not among the vendor's signed releases for this device", "last_seen": "2026-05-04T10:59:30Z" }
+            ],
+            "mail_gate": { "listen": "127.0.0.1:4480",
+                           "counts": { "asked": 12, "refused": 3, "last_asked": "2026-05-04T10:59:50Z", "last_refused": null } },
             "switches": { "readiness": true, "statistics": false },
             "problems": ["the vendor's repository cannot be reached"]
         }))

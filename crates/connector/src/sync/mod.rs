@@ -95,6 +95,7 @@ pub async fn run(
     progress: Arc<Progress>,
 ) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+    let mut refusals = Backoff::after_refusals();
     let mut permit = gate.subscribe();
     loop {
         // The gatekeeper lives as long as this future; a closed channel cannot be seen here.
@@ -115,13 +116,20 @@ pub async fn run(
         let reason = error.reason();
         tracing::warn!(%reason, "not connected to the mail server");
         gate.change(|machine, now| machine.mail(Mail::Failing(reason), now));
-        if matches!(error, SyncError::Imap(ImapError::LoginRefused { .. })) {
+        let pause = if matches!(error, SyncError::Imap(ImapError::LoginRefused { .. })) {
             progress.login_refused.notify_one();
-        }
+            refusals.next(draw())
+        } else {
+            refusals.reset();
+            backoff.next(draw())
+        };
         tokio::select! {
-            () = tokio::time::sleep(backoff.next(draw())) => {}
+            () = tokio::time::sleep(pause) => {}
             // A new password or address is tried at once.
-            _ = settings.changed() => backoff.reset(),
+            _ = settings.changed() => {
+                backoff.reset();
+                refusals.reset();
+            }
             _ = permit.wait_for(|state| !state.permits) => backoff.reset(),
         }
     }

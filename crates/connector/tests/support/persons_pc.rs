@@ -41,13 +41,29 @@ impl PersonsPc {
     /// A PC whose user has set up a connector; `uid` is different in each test. The vendor's repository is in
     /// [`PersonsPc::vendor`], with connector and updater to install.
     pub fn new(rig: &MailRig, site: &Arc<Site>, uid: u32, answer: Option<Answer>) -> Self {
+        Self::with(rig, site, uid, answer, Elevation::sudo, &["--elevation", "sudo -A"])
+    }
+
+    /// As [`PersonsPc::new`], with polkit and what the connector makes of it by itself.
+    pub fn with_polkit(rig: &MailRig, site: &Arc<Site>, uid: u32, answer: Option<Answer>) -> Self {
+        Self::with(rig, site, uid, answer, Elevation::polkit, &[])
+    }
+
+    fn with(
+        rig: &MailRig,
+        site: &Arc<Site>,
+        uid: u32,
+        answer: Option<Answer>,
+        make: fn(&Path, &[Person]) -> anyhow::Result<Elevation>,
+        options: &[&str],
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let person = match answer {
             Some(answer) => Person::new(NAME, uid, answer),
             None => Person::administrator(NAME, uid),
         };
-        let elevation = Elevation::sudo(&dir.path().join("elevation"), &[person]).unwrap();
+        let elevation = make(&dir.path().join("elevation"), &[person]).unwrap();
         let mut pc = Self { dir, elevation, uid, imap_port: 0, smtp_port: 0, password: String::new() };
         for folder in ["root/etc", "app/bin", "data", "home"] {
             fs::create_dir_all(pc.path(folder)).unwrap();
@@ -63,7 +79,7 @@ impl PersonsPc {
             chown(pc.path(owned), Some(uid), Some(uid)).unwrap();
         }
         let mut setup = pc.command(&["setup", "--user", ALICE, "--password-stdin", "--json"]);
-        setup.args(["--imap-port", "0", "--smtp-port", "0", "--elevation", "sudo -A"]);
+        setup.args(["--imap-port", "0", "--smtp-port", "0"]).args(options);
         let output = with_input(&mut setup, rig.password(ALICE));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

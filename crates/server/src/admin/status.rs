@@ -74,7 +74,8 @@ pub async fn status(_: Administrator, State(app): State<App>) -> Result<Json<Val
             let stale = connected && !app.push.is_up_to_date(seat.id.as_str());
             let device = seat.device.as_deref().and_then(|id| facts.devices.iter().find(|d| d.device.id == id));
             let state = device.zip(seat.product.as_ref()).map(|(d, product)| d.device.product(product));
-            let detail = state.as_ref().and_then(|s| s.detail.as_deref()).unwrap_or(&seat.told);
+            let own = seat.detail.as_deref();
+            let detail = own.or(state.as_ref().and_then(|s| s.detail.as_deref())).unwrap_or(&seat.told);
             json!({
                 "connected": connected,
                 "state": state.as_ref().map(|s| s.state),
@@ -86,12 +87,14 @@ pub async fn status(_: Administrator, State(app): State<App>) -> Result<Json<Val
                 "version": seat.version,
                 "gate": seat.gate.filter(|_| !stale).map(gate_name),
                 "outbox": seat.outbox,
+                "cut_off_since": seat.cut_off_since,
                 "device": seat.device,
                 "last_seen": seat.last_seen,
                 "told": printable(&seat.told),
             })
         })
         .collect();
+    let (cut_off_now, silent) = facts.cut_off_now();
     let mirror = app.mirror.current();
     let releases: Vec<Value> = mirror
         .iter()
@@ -116,6 +119,9 @@ pub async fn status(_: Administrator, State(app): State<App>) -> Result<Json<Val
         "products": products,
         "devices": devices,
         "seats": seats,
+        "cut_off_now": cut_off_now,
+        "cut_off_and_silent": silent,
+        "troubles": facts.troubles(),
         "switches": {
             "readiness": app.switches.is_on(Switch::Readiness),
             "statistics": app.switches.is_on(Switch::Statistics),

@@ -2,7 +2,7 @@
 
 use axum::{Json, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use protocol::{
-    device::Device,
+    device::{Device, DeviceState},
     directive,
     message::{DeviceCheckIn, DeviceDirectives, PushHello, V},
 };
@@ -10,6 +10,7 @@ use protocol::{
 use super::{parse, signed::signer, stream, words};
 use crate::{
     app::App,
+    cut_off::is_about_trust,
     failure::Refusal,
     plain_text::capped,
     store::{Sequence, nameless},
@@ -116,6 +117,10 @@ fn states(device: &Device) -> String {
     let all = device.products.iter().map(|(product, state)| {
         let installed = state.installed.as_ref().map_or("not installed".into(), ToString::to_string);
         let mut text = format!("{product} {installed}, {}", crate::preflight::state_name(state.state));
+        let tells = matches!(state.state, DeviceState::Failed | DeviceState::RolledBack);
+        if let Some(detail) = state.detail.as_deref().filter(|detail| tells || is_about_trust(detail)) {
+            text.push_str(&format!(": {detail}"));
+        }
         if let Some(failed) = state.failed.last() {
             text.push_str(&format!("; {} was rolled back: {}", failed.version, failed.reason));
         }

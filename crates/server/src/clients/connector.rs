@@ -7,7 +7,7 @@ use protocol::{
     Version,
     device::{Device, ProductState},
     directive,
-    message::{ConnectorCheckIn, ConnectorDirective, V},
+    message::{ConnectorCheckIn, ConnectorDirective, Gate, V},
     product::{Platform, ProductId},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     failure::Refusal,
     http::bearer,
     plain_text::capped,
+    preflight::gate_name,
     secrets::{token_hash, user_in_token},
     store::{SeatReport, SeatRow},
 };
@@ -57,6 +58,7 @@ pub async fn connector_check_in(
     let named = naming.on;
     let user = user_in_token(token).filter(|_| named);
     let hostname = named.then(|| capped(&message.hostname));
+    let detail = message.detail.as_deref().map(|d| capped(d.trim())).filter(|d| named && !d.is_empty());
     let told = if named { words(&directive) } else { String::new() };
     let report = SeatReport {
         user: user.as_deref(),
@@ -66,12 +68,22 @@ pub async fn connector_check_in(
         version: &message.version,
         gate: message.gate,
         outbox: message.outbox,
+        detail: detail.as_deref(),
+        cut_off: directive.decision.is_incompatible() && message.gate != Gate::Online,
         device: tied.as_ref().map(|(id, until)| (id.as_str(), *until)),
     };
     app.store.seat_checked_in(&seat.id, &report, &told, now).await?;
     if named && told != seat.told {
         let text = format!("runs {}, told: {told}", message.version);
         app.store.tell(seat.id.as_str(), &text, now).await?;
+    }
+    if named && seat.gate != Some(message.gate) {
+        let waiting =
+            if message.outbox == 0 { String::new() } else { format!(", {} waiting to be sent", message.outbox) };
+        app.store.tell(seat.id.as_str(), &format!("mail is {}{waiting}", gate_name(message.gate)), now).await?;
+    }
+    if let Some(detail) = detail.as_deref().filter(|detail| seat.detail.as_deref() != Some(detail)) {
+        app.store.tell(seat.id.as_str(), &format!("reports: {detail}"), now).await?;
     }
     app.push.answered(seat.id.as_str(), change);
     Ok(Json(ConnectorDirective {

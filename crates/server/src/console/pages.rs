@@ -1,21 +1,23 @@
-//! The pages to look at: the preflight table, and the story of a PC.
+//! The first page: who is cut off now, and the preflight table.
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Query, State},
     http::header,
     response::{Html, IntoResponse, Response},
 };
-use jiff::{Timestamp, tz::TimeZone};
 use protocol::{Version, device::DeviceState, preflight::Readiness, product::parse_version};
 use serde::Deserialize;
 
-use super::session::Session;
+use super::{
+    moment::{Moment, moment},
+    now::{CutOffLine, TroubleLine, gate_line, lines_of},
+    session::Session,
+};
 use crate::{
     admin::managed,
     app::App,
     failure::Refusal,
-    plain_text::printable,
     preflight::{Facts, Row, Summary, gate_name, state_name},
 };
 
@@ -36,13 +38,6 @@ struct Line {
     last_seen: Moment,
 }
 
-/// A time, for people and for programs.
-#[derive(Debug)]
-struct Moment {
-    people: String,
-    machine: String,
-}
-
 #[derive(Template)]
 #[template(path = "preflight.html")]
 struct FirstPage<'a> {
@@ -51,6 +46,10 @@ struct FirstPage<'a> {
     form: String,
     program: &'a str,
     problems: Vec<String>,
+    cut_off: Vec<CutOffLine>,
+    silent: usize,
+    troubles: Vec<TroubleLine>,
+    mail_gate: Option<String>,
     product: String,
     server_name: &'a str,
     server: Option<Version>,
@@ -88,6 +87,7 @@ pub async fn first_page(
         Some(Err(error)) => (facts.next(&product), Some(error.to_string())),
         None => (facts.next(&product), None),
     };
+    let (cut_off, silent, troubles) = lines_of(&facts, &app.zone);
     let table = to.as_ref().map(|to| facts.table(&product, to));
     let (why_unknown, rows, summary) = match table {
         Some(table) => (table.why_unknown, table.rows, table.summary),
@@ -99,6 +99,10 @@ pub async fn first_page(
         form: session.form_token(),
         program: app.version,
         problems: app.problems(),
+        cut_off,
+        silent,
+        troubles,
+        mail_gate: gate_line(&app),
         server_name: app.config.products.get(&product).map_or("the server", |p| p.server_name.as_str()),
         server: facts.site.products.get(&product).and_then(|p| p.server.clone()),
         expected: app.site.expected(&product),
@@ -109,77 +113,6 @@ pub async fn first_page(
         lines: rows.iter().map(|row| line(row, &app)).collect(),
         summary,
         integration_page: app.integration_page(),
-    };
-    Ok(Html(page.render().map_err(Refusal::internal)?).into_response())
-}
-
-#[derive(Template)]
-#[template(path = "pc.html")]
-struct PcPage<'a> {
-    site: &'a str,
-    admin: &'a str,
-    form: String,
-    program: &'a str,
-    pc: String,
-    facts: Vec<(&'static str, String)>,
-    story: Vec<(Moment, String)>,
-}
-
-/// `GET /console/pc/{id}`: one PC, and its story. The id is a device's, or a seat's where there is no updater.
-///
-/// # Errors
-/// 404, 500.
-pub async fn pc_page(session: Session, State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let facts = Facts::gather(&app).await?;
-    let device = facts.devices.iter().find(|d| d.device.id == id);
-    let seats: Vec<_> =
-        facts.seats.iter().filter(|s| s.id.as_str() == id || s.device.as_deref() == Some(&id)).collect();
-    let hostname = match (device, seats.first()) {
-        (Some(device), _) => device.device.hostname.as_str(),
-        (None, Some(seat)) => seat.hostname.as_deref().unwrap_or_default(),
-        (None, None) => return Err(Refusal::absent("there is no such PC")),
-    };
-    let mut lines = Vec::new();
-    if let Some(row) = device {
-        let d = &row.device;
-        lines.push(("Device", d.id.clone()));
-        lines.push(("System", printable(&format!("{}, channel {}", d.platform, d.channel))));
-        lines.push(("Updater", d.updater.as_ref().map_or("none".into(), Version::to_string)));
-        for (product, state) in &d.products {
-            let installed = state.installed.as_ref().map_or("not installed".into(), Version::to_string);
-            let staged = state.staged.iter().map(|v| format!(", {v} staged")).collect::<String>();
-            let detail = state.detail.as_deref().map(|d| format!(" ({})", printable(d))).unwrap_or_default();
-            lines.push(("Product", format!("{product} {installed}{staged}: {}{detail}", state_name(state.state))));
-            for failed in &state.failed {
-                let text = format!("{product} {} on {}: {}", failed.version, failed.at, printable(&failed.reason));
-                lines.push(("Rolled back", text));
-            }
-        }
-        lines.push(("Last check-in", moment(row.last_seen, &app.zone).people));
-    } else {
-        lines.push(("Updater", "none: an administrator must reinstall once, from the integration page".into()));
-    }
-    let mut story = app.store.story(&id).await?;
-    for seat in &seats {
-        let user = seat.user.as_deref().map_or("(not stored)".into(), printable);
-        let version = seat.version.as_ref().map_or("?".into(), Version::to_string);
-        let gate = seat.gate.map_or("not seen".into(), gate_name);
-        let seen = moment(seat.last_seen, &app.zone).people;
-        let waiting = if seat.outbox == 0 { String::new() } else { format!(", {} waiting to be sent", seat.outbox) };
-        lines.push(("User", format!("{user}: runs {version}, {gate}{waiting}; last check-in {seen}")));
-        if seat.id.as_str() != id {
-            story.extend(app.store.story(seat.id.as_str()).await?);
-        }
-    }
-    story.sort_by_key(|event| std::cmp::Reverse(event.at));
-    let page = PcPage {
-        site: &app.config.name,
-        admin: &session.admin,
-        form: session.form_token(),
-        program: app.version,
-        pc: printable(hostname),
-        facts: lines,
-        story: story.into_iter().map(|e| (moment(e.at, &app.zone), printable(&e.text))).collect(),
     };
     Ok(Html(page.render().map_err(Refusal::internal)?).into_response())
 }
@@ -224,9 +157,4 @@ fn line(row: &Row, app: &App) -> Line {
         detail: row.detail.clone().unwrap_or_default(),
         last_seen: moment(row.last_seen, &app.zone),
     }
-}
-
-fn moment(at: Timestamp, zone: &TimeZone) -> Moment {
-    let people = at.to_zoned(zone.clone()).strftime("%-d %b %Y, %H:%M").to_string();
-    Moment { people, machine: at.to_string() }
 }

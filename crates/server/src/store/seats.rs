@@ -60,6 +60,10 @@ pub struct SeatRow {
     pub last_seen: Timestamp,
     /// What it was told last, in words.
     pub told: String,
+    /// What it says is going on or went wrong there.
+    pub detail: Option<String>,
+    /// Since when its user is cut off because of its version. `None`: is not.
+    pub cut_off_since: Option<Timestamp>,
 }
 
 /// What a check-in changes.
@@ -81,6 +85,10 @@ pub struct SeatReport<'a> {
     pub outbox: u64,
     /// The device it is tied to, and until when without a new ticket.
     pub device: Option<(&'a str, Timestamp)>,
+    /// What it says is going on. `None` while readiness reports are off.
+    pub detail: Option<&'a str>,
+    /// Whether its user is cut off because of its version.
+    pub cut_off: bool,
 }
 
 impl Store {
@@ -146,7 +154,8 @@ impl Store {
         let gate = serde_json::to_string(&report.gate).map_err(|_| StoreError::Damaged("a gate"))?;
         sqlx::query(
             "UPDATE seats SET user = ?, hostname = ?, os = ?, arch = ?, product = ?, version = ?, gate = ?, outbox = ?,
-                 device = ?, ticket_until = ?, last_seen = ?, told = ? WHERE id = ?",
+                 device = ?, ticket_until = ?, last_seen = ?, told = ?, detail = ?,
+                 cut_off_since = CASE WHEN ? THEN coalesce(cut_off_since, ?) END WHERE id = ?",
         )
         .bind(report.user)
         .bind(report.hostname)
@@ -160,6 +169,9 @@ impl Store {
         .bind(report.device.map_or(0, |(_, until)| to_micros(until)))
         .bind(to_micros(now))
         .bind(told)
+        .bind(report.detail)
+        .bind(report.cut_off)
+        .bind(to_micros(now))
         .bind(id.as_str())
         .execute(&self.pool)
         .await?;
@@ -172,7 +184,7 @@ impl Store {
     /// [`StoreError`]; then nothing was wiped.
     pub async fn forget_names(&self) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE seats SET user = NULL, hostname = NULL, outbox = 0, gate = NULL, told = ''")
+        sqlx::query("UPDATE seats SET user = NULL, hostname = NULL, outbox = 0, gate = NULL, told = '', detail = NULL")
             .execute(&mut *transaction)
             .await?;
         sqlx::query("DELETE FROM events").execute(&mut *transaction).await?;
@@ -212,5 +224,7 @@ fn read(row: &SqliteRow) -> Result<SeatRow, StoreError> {
         ticket_until: from_micros(row.try_get("ticket_until")?)?,
         last_seen: from_micros(row.try_get("last_seen")?)?,
         told: row.try_get("told")?,
+        detail: row.try_get("detail")?,
+        cut_off_since: row.try_get::<Option<i64>, _>("cut_off_since")?.map(from_micros).transpose()?,
     })
 }

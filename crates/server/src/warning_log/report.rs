@@ -18,6 +18,8 @@ pub struct Report<'a> {
     pub server: &'a str,
     /// The server version that would cut users off.
     pub to: &'a Version,
+    /// Whether the server has that version already.
+    pub is_there: bool,
     /// Where the updater can be downloaded.
     pub updater_address: &'a str,
     /// Where the installers are.
@@ -30,15 +32,22 @@ impl Report<'_> {
     /// The text, with a line end after every line. The time stamp is local, as in `[08/Sep/2011 11:25:17]`.
     pub fn text(&self, now: &Zoned) -> String {
         let stamp = now.strftime("[%d/%b/%Y %H:%M:%S]").to_string();
-        let Self { client, server, to, updater_address, integration_page, users } = self;
+        let Self { client, server, to, is_there, updater_address, integration_page, users } = self;
         let (client, server) = (printable(client), printable(server));
         let mut lines = vec![
             format!("{stamp}{RULE}"),
             format!("{stamp} {client} of some users doesn't have Lockstep Updater ( {updater_address} ) installed."),
-            format!(
-                "{stamp} If you upgrade {server} to {}.{} or newer, they will not be able to use email.",
-                to.major, to.minor
-            ),
+            if *is_there {
+                format!(
+                    "{stamp} Now that {server} has version {}.{}, they are not able to use email.",
+                    to.major, to.minor
+                )
+            } else {
+                format!(
+                    "{stamp} If you upgrade {server} to {}.{} or newer, they will not be able to use email.",
+                    to.major, to.minor
+                )
+            },
             format!("{stamp} To fix this, reinstall {client} ( {integration_page} ) on affected users' computers."),
             format!("{stamp}{RULE}"),
         ];
@@ -56,11 +65,16 @@ mod tests {
     use crate::plain_text::acts;
 
     fn text(users: &[&str]) -> String {
+        report(users, false)
+    }
+
+    fn report(users: &[&str], is_there: bool) -> String {
         let users = users.iter().map(|u| (*u).to_owned()).collect();
         let report = Report {
             client: "Lockstep Connector",
             server: "the mail server",
             to: &Version::new(7, 3, 0),
+            is_there,
             updater_address: "https://server.domain.local/integration/updater",
             integration_page: "https://server.domain.local/integration",
             users: &users,
@@ -71,6 +85,16 @@ mod tests {
     #[test]
     fn the_report_has_the_lines_of_the_description_in_their_order() {
         insta::assert_snapshot!(text(&["bob@localhost", "admin@localhost"]));
+    }
+
+    #[test]
+    fn when_the_server_is_there_already_it_says_so() {
+        let text = report(&["bob"], true);
+        let line = text.lines().nth(2).unwrap();
+        assert!(
+            line.ends_with("] Now that the mail server has version 7.3, they are not able to use email."),
+            "{line}"
+        );
     }
 
     #[test]

@@ -36,6 +36,15 @@ impl Vendor {
 
     /// Publishes (product, version, server) triples for Linux as the repository's state number `n`.
     pub fn publish(&self, n: u64, releases: &[(&str, &str, &str)]) {
+        self.publish_with(n, releases, None);
+    }
+
+    /// As [`Vendor::publish`]; every release may replace any newer one.
+    pub fn permit_downgrades(&self, n: u64, releases: &[(&str, &str, &str)]) {
+        self.publish_with(n, releases, Some("*"));
+    }
+
+    fn publish_with(&self, n: u64, releases: &[(&str, &str, &str)], downgrade_from: Option<&str>) {
         let id = hex::encode(Sha256::digest(self.key.verifying_key().as_bytes()));
         let role = json!({"keyids": [id], "threshold": 1});
         let public = hex::encode(self.key.verifying_key().as_bytes());
@@ -49,13 +58,14 @@ impl Vendor {
                 "roles": {"root": role, "snapshot": role, "targets": role, "timestamp": role},
             }),
         );
-        let targets: serde_json::Map<String, Value> = releases.iter().map(|r| self.release(*r)).collect();
+        let targets: serde_json::Map<String, Value> =
+            releases.iter().map(|r| self.release(*r, downgrade_from)).collect();
         self.write(&format!("{n}.targets.json"), "targets", n, json!({"targets": targets}));
         self.write(&format!("{n}.snapshot.json"), "snapshot", n, json!({"meta": {"targets.json": {"version": n}}}));
         self.write("timestamp.json", "timestamp", n, json!({"meta": {"snapshot.json": {"version": n}}}));
     }
 
-    fn release(&self, (product, version, server): (&str, &str, &str)) -> (String, Value) {
+    fn release(&self, (product, version, server): (&str, &str, &str), downgrade_from: Option<&str>) -> (String, Value) {
         let content = self.dir.join(format!("{product}-{version}"));
         fs::create_dir_all(content.join("bin")).unwrap();
         let program = format!("bin/lockstep-{product}");
@@ -80,9 +90,12 @@ impl Vendor {
         let dir = self.repository().join("targets").join(product);
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join(format!("{sha256}.{name}")), &package).unwrap();
-        let release = json!({
+        let mut release = json!({
             "arch": "x86_64", "channel": "stable", "os": "linux", "product": product, "server": server, "version": version,
         });
+        if let Some(from) = downgrade_from {
+            release["downgrade_from"] = from.into();
+        }
         let target = json!({"custom": {"lockstep": release}, "hashes": {"sha256": sha256}, "length": package.len()});
         (format!("{product}/{name}"), target)
     }
