@@ -140,7 +140,7 @@ impl World {
         let accounts = PEOPLE.map(|(name, ..)| (format!("{name}@{DOMAIN}"), format!("{name}-secret")));
         let mail = MailRig::start(&stage.path("mail"), version, &accounts)?;
         let webmail = with_webmail.then(|| WebMail::start(&stage.path("webmail"), &mail)).transpose()?;
-        let address = webmail.as_ref().map_or(NO_WEBMAIL, WebMail::url);
+        let address = webmail.as_ref().map_or(NO_WEBMAIL, |webmail| webmail.url().trim_end_matches('/'));
         let site = Site::start(&stage.path("site"), programs, &mut vendor, mail, address, source)?;
         if source == VersionSource::Pushed {
             site.must_lockstep(&["server-version", "set", version])?;

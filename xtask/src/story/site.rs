@@ -268,7 +268,7 @@ impl Site {
     /// When the server does not answer with success.
     pub fn get(&self, path: &str, to: &Path) -> Result<()> {
         let mut curl = Command::new("curl");
-        curl.args(["-sSf", "--max-time", "30"]).arg("--cacert").arg(self.certificate()?);
+        curl.args(["-sSf", "--max-time", "120"]).arg("--cacert").arg(self.certificate()?);
         must(curl.arg("-o").arg(to).arg(format!("{}{path}", self.url))).map(drop)
     }
 

@@ -48,12 +48,12 @@ impl Prepared {
         for subject in NOTES {
             alice.send(&world.refuses.user, subject, "Something will happen to this.")?;
         }
-        MailClient::direct(&world.site.mail, &world.refuses.user).save("Drafts", PLAN, "First thoughts.")?;
         let bob = world.refuses.mail_program()?;
         for subject in NOTES {
             bob.wait_for("INBOX", subject, SOON)?;
         }
-        bob.wait_for("Drafts", PLAN, Duration::from_secs(150))?;
+        bob.save("Drafts", PLAN, "First thoughts.")?;
+        MailClient::direct(&world.site.mail, &world.refuses.user).wait_for("Drafts", PLAN, SOON)?;
         Ok(Self(()))
     }
 }
