@@ -56,13 +56,15 @@ pub enum Admission {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The vendor's signed metadata has no such release for this device.
-    #[error("{version} is not among the vendor's signed releases for this device")]
+    #[error("the site offers {version}, which the vendor has not signed for this computer")]
     NotInCatalog {
         /// The version that was asked for.
         version: Version,
     },
     /// It is older than what this device may ever run.
-    #[error("{version} is below {floor}, the oldest version this device may run")]
+    #[error(
+        "{version} is below {floor}, the oldest version this device may run, and the vendor has not permitted going back to it"
+    )]
     BelowFloor {
         /// The version that was asked for.
         version: Version,

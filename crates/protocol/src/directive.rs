@@ -263,16 +263,26 @@ impl Options<'_> {
             .cloned()
     }
 
-    fn why_none(&self, works: &dyn Fn(&Release) -> bool) -> (Blocked, &'static str) {
+    fn why_none(&self, works: &dyn Fn(&Release) -> bool) -> (Blocked, String) {
         let state = self.device.product(self.product);
-        let mut fitting = self.all().filter(|r| works(r)).peekable();
-        if fitting.peek().is_none() {
-            (Blocked::NoRelease, "there is no release")
-        } else if fitting.any(|r| state.failed.iter().any(|f| f.version == r.version)) {
-            (Blocked::FailedHere, "the release was rolled back on this machine")
-        } else {
-            (Blocked::Unreachable, "no release can be reached from the installed version")
+        let fitting: Vec<&Release> = self.all().filter(|r| works(r)).collect();
+        if fitting.is_empty() {
+            return (Blocked::NoRelease, "there is no release".into());
         }
+        if fitting.iter().any(|r| state.failed.iter().any(|f| f.version == r.version)) {
+            return (Blocked::FailedHere, "the release was rolled back on this machine".into());
+        }
+        let updater = self.device.updater.as_ref();
+        let words = match (state.installed, fitting.iter().filter_map(|r| r.updater.as_ref()).min()) {
+            (Some(installed), _) if fitting.iter().all(|r| r.version < installed) => {
+                format!("the vendor has not permitted going back from {installed}")
+            }
+            (_, Some(needed)) if updater.is_some_and(|updater| updater < needed) => {
+                format!("every release needs updater {needed} or newer")
+            }
+            _ => "no release can be reached from the installed version".into(),
+        };
+        (Blocked::Unreachable, words)
     }
 
     fn all(&self) -> impl Iterator<Item = &Release> {

@@ -9,7 +9,7 @@ use crate::{
     Admission, Refusal, admit,
     catalog::Catalog,
     device::Device,
-    directive::{Decision, directive},
+    directive::{Blocked, Decision, directive},
     product::ProductId,
     site::Site,
 };
@@ -104,7 +104,7 @@ pub fn readiness(
             Admission::Refused(Refusal::MetadataExpired { expired }) if unaware && last_seen < expired => {
                 Readiness::NotSeen { since: last_seen }
             }
-            Admission::Refused(refusal) => cut_off(refusal.to_string(), remedy(&refusal)),
+            Admission::Refused(refusal) => cut_off(refusal.to_string(), remedy(&refusal, &directive.decision)),
             Admission::AwaitConsent { .. } => Readiness::WouldAsk { staged },
             Admission::Stage(_) | Admission::Activate { .. } | Admission::Nothing => Readiness::Ready { staged },
         },
@@ -130,8 +130,14 @@ fn once_staged(catalog: &Catalog, device: &Device, directive: &crate::Directive,
     admit(catalog, &later, directive, now)
 }
 
-fn remedy(refusal: &Refusal) -> &'static str {
+fn remedy(refusal: &Refusal, decision: &Decision) -> &'static str {
     match refusal {
+        Refusal::Blocked(_) if matches!(decision, Decision::Blocked { reason: Blocked::Unreachable }) => {
+            "ask the vendor to sign a way there: a permit to go back, or a version in between"
+        }
+        Refusal::Blocked(_) if matches!(decision, Decision::Blocked { reason: Blocked::FailedHere }) => {
+            "find out why on this computer, or wait for the vendor's next release"
+        }
         Refusal::Blocked(_) | Refusal::NotInCatalog { .. } => {
             "ask the vendor for a release for this computer that works with that server"
         }

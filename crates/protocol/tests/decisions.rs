@@ -327,3 +327,24 @@ fn a_policy_that_asks_is_predicted_before_the_version_is_staged() {
     );
     assert_eq!(verdict, Readiness::WouldAsk { staged: false });
 }
+
+#[test]
+fn preflight_names_a_downgrade_that_the_vendor_permits_and_one_that_it_does_not() {
+    let going_back = |permit: Option<&str>, staged: bool| {
+        let mut old = release("7.2.0", ">=7.2, <7.3");
+        old.downgrade_from = permit.map(|p| p.parse().unwrap());
+        let mut device = device(Some("7.3.0"));
+        if staged {
+            state(&mut device).staged = vec![version("7.2.0")];
+        }
+        let (catalog, site) = (catalog([old, release("7.3.0", ">=7.3, <7.4")]), site(Some("7.3.0")));
+        readiness(&ProductId::connector(), &version("7.2.0"), &site, &catalog, &device, now(), None, now(), 1)
+    };
+    assert_eq!(going_back(Some(">=7.3, <7.4"), false), Readiness::Ready { staged: false });
+    assert_eq!(going_back(Some(">=7.3, <7.4"), true), Readiness::Ready { staged: true });
+    for permit in [None, Some("=7.2.5")] {
+        let Readiness::CutOff { reason, remedy } = going_back(permit, true) else { panic!("it would be cut off") };
+        assert_eq!(reason, "the vendor has not permitted going back from 7.3.0 for server 7.2.0");
+        assert!(remedy.contains("a permit to go back"), "{remedy}");
+    }
+}

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use sigstore_tuf::TrustedMetadataSet;
 
 pub use download::{Mismatch, Verifier, VerifyingWriter, consistent_target_path};
-pub use error::Error;
+pub use error::{Error, Verdict};
 pub use fetch::{DirectoryFetch, Fetch};
 pub use trusted::{MetadataFile, Skipped, TargetInfo, Trusted};
 

@@ -9,6 +9,7 @@
 //! | forged, old or mixed metadata | verified by [`release::tuf`] from the pinned root |
 //! | other bytes than were signed, endless bytes | length and hash checked while they stream; kept only when both are right |
 //! | a transfer that never ends | deadlines, and a limit on silence |
+//! | somebody changes the mirror's files on this machine | every file is hashed again at start and at each refresh; a changed one is gone before it is fetched anew, and the console says so |
 //! | a path in a request that leaves the mirror | a request is looked up in a table of what was verified, never joined to a directory |
 
 mod download;
@@ -107,6 +108,7 @@ pub struct Mirror {
     targets: PathBuf,
     current: RwLock<Option<Arc<Served>>>,
     problem: RwLock<Option<String>>,
+    changed_here: RwLock<Vec<String>>,
     busy: tokio::sync::Mutex<()>,
 }
 
@@ -128,6 +130,7 @@ impl Mirror {
             targets,
             current: RwLock::default(),
             problem: RwLock::default(),
+            changed_here: RwLock::default(),
             busy: tokio::sync::Mutex::default(),
         };
         if let Some(last) = last.filter(|last| mirror.is_whole(last)) {
@@ -150,6 +153,7 @@ impl Mirror {
     /// of its own, as [`Mirror::refresh_on_its_own_thread`] does.
     async fn refresh(&self, now: Timestamp) -> Result<bool, MirrorError> {
         let _one_at_a_time = self.busy.lock().await;
+        self.drop_changed();
         let trusted = self.verified.refresh(&self.source, now).await?;
         let before = self.current();
         if before.as_ref().is_some_and(|b| b.trusted.metadata() == trusted.metadata()) && self.is_whole(&trusted) {
@@ -185,6 +189,28 @@ impl Mirror {
         let problem = outcome.as_ref().err().map(|e| crate::failure::chain(e));
         *self.problem.write().unwrap_or_else(PoisonError::into_inner) = problem;
         outcome
+    }
+
+    /// Targets that the last refresh found to have been changed on this machine's disk.
+    pub fn changed_here(&self) -> Vec<String> {
+        self.changed_here.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Removes files that are no longer what was signed: nothing is better than something else.
+    fn drop_changed(&self) {
+        let mut changed = Vec::new();
+        for (target, info) in self.current().iter().flat_map(|served| served.trusted.targets()) {
+            let file = self.targets.join(&info.sha256);
+            if !file.exists() || download::is_unchanged(&file, info).unwrap_or(false) {
+                continue;
+            }
+            tracing::error!(target, file = %file.display(), "a file of the mirror is not what the vendor signed any more");
+            if let Err(error) = std::fs::remove_file(&file) {
+                tracing::error!(file = %file.display(), %error, "it cannot be removed");
+            }
+            changed.push(target.clone());
+        }
+        *self.changed_here.write().unwrap_or_else(PoisonError::into_inner) = changed;
     }
 
     fn is_whole(&self, trusted: &Trusted) -> bool {

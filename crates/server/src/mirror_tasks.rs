@@ -1,6 +1,6 @@
 //! Keeping the mirror up to date, on a schedule and on demand.
 
-use crate::{app::App, failure::chain, mirror::MirrorError};
+use crate::{app::App, failure::chain, mirror::MirrorError, plain_text::printable};
 
 /// Refreshes at start and then at every interval, until the server stops.
 pub async fn follow(app: App) {
@@ -19,6 +19,20 @@ pub async fn follow(app: App) {
 /// [`MirrorError`]; what was served before still is.
 pub async fn refresh(app: &App) -> Result<bool, MirrorError> {
     let outcome = app.mirror.refresh_on_its_own_thread(app.now()).await;
+    let changed = app.mirror.changed_here();
+    let problem = (!changed.is_empty()).then(|| {
+        format!(
+            "changed on this server's disk, not by lockstep-server: {}; it was removed to be fetched anew. Find out who can write to the data \
+             directory. No PC installs what the vendor has not signed",
+            printable(&changed.join(", "))
+        )
+    });
+    if let Some(text) = &problem
+        && let Err(error) = app.store.tell("site", &format!("the mirror's files were {text}"), app.now()).await
+    {
+        tracing::error!(error = chain(&error), "this cannot be noted");
+    }
+    app.set_problem("mirror", problem);
     match &outcome {
         Ok(true) => {
             let catalog = app.catalog();

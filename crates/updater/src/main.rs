@@ -8,11 +8,18 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use lockstep_updater::{install, ipc::client::ask, layout::Layout, service, status, words};
+use lockstep_updater::{
+    install,
+    ipc::client::ask,
+    layout::Layout,
+    platform::become_program,
+    service::{self, Ended},
+    status, words,
+};
 use protocol::{
     Timestamp,
     ipc::{Reply, Verb},
-    product::parse_version,
+    product::{ProductId, parse_version},
 };
 
 const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
@@ -81,11 +88,25 @@ fn main() -> ExitCode {
 fn carry_out(command: Command) -> anyhow::Result<()> {
     let version = parse_version(VERSION)?;
     match command {
-        Command::Run(Root { root }) => Ok(runtime()?.block_on(service::run(Layout::new(&root)?, version))?),
+        Command::Run(Root { root }) => run(&root, version),
         Command::Install { root, json } => install_here(&root.root, json),
         Command::Status { root, json } => show_status(&root.root, json),
         Command::Check(Root { root }) => request(&root, Verb::CheckNow),
         Command::Consent(Root { root }) => request(&root, Verb::Consent),
+    }
+}
+
+fn run(root: &Path, version: protocol::Version) -> anyhow::Result<()> {
+    let layout = Layout::new(root)?;
+    let runtime = runtime()?;
+    match runtime.block_on(service::run(layout.clone(), version))? {
+        Ended::Asked => Ok(()),
+        Ended::Replaced => {
+            drop(runtime);
+            let program = layout.current(&ProductId::updater()).join("bin/lockstep-updater");
+            let error = become_program(&program, &["run".as_ref(), "--root".as_ref(), root.as_os_str()]);
+            Err(error).with_context(|| format!("{} was installed, but cannot be started", program.display()))
+        }
     }
 }
 

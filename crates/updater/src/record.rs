@@ -45,6 +45,9 @@ pub struct ProductRecord {
     /// The version that a program of its own has confirmed as healthy.
     #[serde(default)]
     pub confirmed: Option<Version>,
+    /// The version that was active when the service last looked: another one since then is an installer's doing.
+    #[serde(default)]
+    pub active: Option<Version>,
     /// The version that running programs should restart into.
     #[serde(default)]
     pub restart: Option<Version>,

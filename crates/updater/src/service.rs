@@ -18,7 +18,7 @@ use crate::{
     push,
     record::RecordFile,
     site::{self, SiteError},
-    slots::{RealDisk, SlotError, Slots},
+    slots::{self, Disk, RealDisk, SlotError, Slots},
     source::{Metadata, SiteSource},
 };
 
@@ -50,15 +50,25 @@ pub enum ServiceError {
     },
 }
 
-/// Runs the service until it is asked to end.
+/// Why the service has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// Another program was installed in the place of this one.
+    Replaced,
+}
+
+/// Runs the service until it is asked to end, or has to give way to another program.
 ///
 /// # Errors
 /// [`ServiceError`]; then nothing was changed.
-pub async fn run(layout: Layout, version: Version) -> Result<(), ServiceError> {
+pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError> {
     let site = site::read(&layout)?;
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     let disk = Arc::new(RealDisk);
+    sweep(&layout)?;
     let file = RecordFile::new(layout.state(), disk.clone());
     let record = file.read().map_err(system("the remembered state"))?;
     let hostname = hostname(&layout);
@@ -97,17 +107,29 @@ pub async fn run(layout: Layout, version: Version) -> Result<(), ServiceError> {
     };
     let push = tokio::spawn(push::follow(server, driver.events()));
     let ipc = tokio::spawn(ipc::listen(listener, Arc::new(hub)));
+    let mut replaced = driver.replaced();
     let driving = tokio::spawn(driver.run());
     tracing::info!(%version, site = site.profile.server, root = %layout.root().display(), "running");
     platform::notify_ready();
 
-    let ended = platform::asked_to_end().await;
+    let ended = tokio::select! {
+        ended = platform::asked_to_end() => ended.map(|()| Ended::Asked),
+        // The sender lives as long as the driver, which runs until it is aborted below.
+        _ = replaced.wait_for(|replaced| *replaced) => Ok(Ended::Replaced),
+    };
     for task in [push, ipc, driving] {
         task.abort();
     }
     // The socket of a service that has ended would only confuse; a new one replaces it anyway.
     drop(fs::remove_file(layout.socket()));
     ended.map_err(system("waiting for the end"))
+}
+
+/// Removes what an installer that was killed has left, once no other one is at work.
+fn sweep(layout: &Layout) -> Result<(), ServiceError> {
+    let _alone = slots::exclusive(layout)?;
+    let copy = layout.install_copy();
+    RealDisk.remove_tree(&copy).map_err(system(copy.display().to_string()))
 }
 
 /// Makes the service's directories with their final rights, and refuses those that others could change.

@@ -8,7 +8,7 @@ use protocol::{
     device::Device,
     message::DeviceDirectives,
 };
-use release::tuf::{Fetch, Repository, Trusted, consistent_target_path};
+use release::tuf::{Fetch, Repository, Trusted, Verdict, consistent_target_path};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -75,6 +75,17 @@ impl Fetch for Mirror<'_> {
     }
 }
 
+/// Why nothing new is fetched, for people.
+fn refused(error: &release::tuf::Error) -> String {
+    let details = words(error);
+    match error.verdict() {
+        Verdict::Expired(expired) => format!("cannot update: metadata expired on {expired}"),
+        Verdict::NotSigned => format!("cannot update: the site serves what the vendor has not signed ({details})"),
+        Verdict::Older => format!("cannot update: the site serves an older state than this computer knows ({details})"),
+        Verdict::Other => format!("cannot update: {details}"),
+    }
+}
+
 impl Source for SiteSource {
     async fn check_in(&self, device: Device) -> Result<DeviceDirectives, Trouble> {
         self.server.check_in(device).await.map_err(|e| Trouble(words(&e)))
@@ -83,10 +94,7 @@ impl Source for SiteSource {
     async fn refresh(&self, now: Timestamp) -> Result<Metadata, Trouble> {
         match self.repository.lock().await.refresh(&Mirror(&self.server), now).await {
             Ok(trusted) => Ok((&trusted).into()),
-            Err(error) => Err(Trouble(match error.expired() {
-                Some(expired) => format!("cannot update: metadata expired on {expired}"),
-                None => format!("cannot update: {}", words(&error)),
-            })),
+            Err(error) => Err(Trouble(refused(&error))),
         }
     }
 

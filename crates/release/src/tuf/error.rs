@@ -66,7 +66,38 @@ pub enum Error {
     },
 }
 
+/// What a refusal says about whoever serves the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It serves what the vendor's keys did not sign.
+    NotSigned,
+    /// It serves an older state than one that was verified here before.
+    Older,
+    /// It serves what was signed too long ago.
+    Expired(Timestamp),
+    /// It serves nothing, nothing whole, or the fault lies here.
+    Other,
+}
+
 impl Error {
+    /// What this says about whoever serves the repository.
+    pub fn verdict(&self) -> Verdict {
+        use sigstore_tuf::Error as Tuf;
+        match self {
+            Self::Expired { expired, .. } => Verdict::Expired(*expired),
+            Self::Rejected { source: Tuf::Rollback { .. }, .. } => Verdict::Older,
+            Self::Rejected {
+                source:
+                    Tuf::ThresholdNotMet { .. }
+                    | Tuf::IntegrityMismatch(_)
+                    | Tuf::DuplicateSignature { .. }
+                    | Tuf::BadRootVersion { .. },
+                ..
+            } => Verdict::NotSigned,
+            _ => Verdict::Other,
+        }
+    }
+
     /// When and which role expired, if that is the reason.
     pub fn expired(&self) -> Option<Timestamp> {
         match self {

@@ -50,7 +50,7 @@ pub fn gate_line(app: &App) -> Option<String> {
     let counts = app.mail_gate.notes.counts();
     let Some(last) = counts.last_asked else {
         return Some(
-            "the mail server has not asked since the start; `lockstep mail-gate` says what it needs for that".into(),
+            "the mail server has not asked since the start; lockstep mail-gate prints what it needs for that".into(),
         );
     };
     let last = moment(last, &app.zone).people;

@@ -55,6 +55,8 @@ struct FirstPage<'a> {
     server: Option<Version>,
     expected: Option<Version>,
     to: Option<Version>,
+    /// Whether that is the version that the server has.
+    is_now: bool,
     bad_to: Option<String>,
     why_unknown: Option<String>,
     lines: Vec<Line>,
@@ -93,6 +95,8 @@ pub async fn first_page(
         Some(table) => (table.why_unknown, table.rows, table.summary),
         None => (Some("the server's version is not known yet".into()), Vec::new(), Summary::default()),
     };
+    let server = facts.site.products.get(&product).and_then(|p| p.server.clone());
+    let is_now = server.is_some() && server == to;
     let page = FirstPage {
         site: &app.config.name,
         admin: &session.admin,
@@ -104,13 +108,14 @@ pub async fn first_page(
         troubles,
         mail_gate: gate_line(&app),
         server_name: app.config.products.get(&product).map_or("the server", |p| p.server_name.as_str()),
-        server: facts.site.products.get(&product).and_then(|p| p.server.clone()),
+        server,
         expected: app.site.expected(&product),
         product: product.to_string(),
         to,
         bad_to,
         why_unknown,
-        lines: rows.iter().map(|row| line(row, &app)).collect(),
+        lines: rows.iter().map(|row| line(row, is_now, &app)).collect(),
+        is_now,
         summary,
         integration_page: app.integration_page(),
     };
@@ -123,7 +128,7 @@ pub async fn style_sheet() -> Response {
     (headers, include_str!("../../assets/site.css")).into_response()
 }
 
-fn line(row: &Row, app: &App) -> Line {
+fn line(row: &Row, is_now: bool, app: &App) -> Line {
     let (class, verdict, remedy) = match &row.readiness {
         Readiness::Current => ("quiet", "works as it is".into(), String::new()),
         Readiness::Ready { staged: true } => ("good", "ready, staged".into(), String::new()),
@@ -135,6 +140,7 @@ fn line(row: &Row, app: &App) -> Line {
             let remedy = "switch it on and connected before the upgrade".into();
             ("ask", format!("not seen since {}", moment(*since, &app.zone).people), remedy)
         }
+        Readiness::CutOff { reason, remedy } if is_now => ("bad", format!("cut off: {reason}"), remedy.clone()),
         Readiness::CutOff { reason, remedy } => ("bad", format!("would be cut off: {reason}"), remedy.clone()),
     };
     let state = match (row.state, row.gate) {

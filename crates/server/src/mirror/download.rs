@@ -34,6 +34,25 @@ pub fn is_there(file: &Path, length: u64) -> bool {
     fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() == length)
 }
 
+/// Whether a file that is there still has the bytes that were signed. Reads all of it.
+///
+/// # Errors
+/// The disk's.
+pub fn is_unchanged(file: &Path, info: &TargetInfo) -> io::Result<bool> {
+    let mut file = fs::File::open(file)?;
+    let mut verifier = Verifier::new(info.length, &info.sha256);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(verifier.finish().is_ok());
+        }
+        if verifier.update(&buffer[..n]).is_err() {
+            return Ok(false);
+        }
+    }
+}
+
 /// Fetches a target into `file`, which appears at once and whole.
 ///
 /// # Errors

@@ -32,6 +32,37 @@ async fn what_is_served_is_what_was_signed_whole_or_from_the_middle() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_changed_on_the_servers_disk_is_not_served_again_and_the_console_says_so() {
+    let site = Site::with(&TWO).await;
+    let (path, info) = target(&site, "connector/connector-7.3.0-linux-x86_64.lpk", "1").await;
+    let signed = site.get(&path).await.bytes().await.unwrap();
+    let file = site.dir.path().join("data/mirror/targets").join(info["hashes"]["sha256"].as_str().unwrap());
+    let mut forged = std::fs::read(&file).unwrap();
+    *forged.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, &forged).unwrap();
+    assert_eq!(site.get(&path).await.bytes().await.unwrap(), forged, "until it is found out; PCs check by themselves");
+
+    // The vendor cannot be reached: nothing is better than something else.
+    let repository = site.vendor.repository();
+    std::fs::rename(&repository, repository.with_extension("away")).unwrap();
+    assert!(crate::mirror_tasks::refresh(&site.app).await.is_err());
+    assert_eq!(site.get(&path).await.status(), 404);
+    let problems = site.app.problems().join("; ");
+    assert!(
+        problems.contains("mirror: changed on this server's disk") && problems.contains("connector-7.3.0"),
+        "{problems}"
+    );
+
+    std::fs::rename(repository.with_extension("away"), &repository).unwrap();
+    crate::mirror_tasks::refresh(&site.app).await.unwrap();
+    assert_eq!(site.get(&path).await.bytes().await.unwrap(), signed);
+    assert!(!site.app.problems().join("; ").contains("changed on"), "it is over");
+    let story = site.admin(Method::GET, "/v1/admin/story?of=site", None).await.to_string();
+    assert!(story.contains("the mirror's files were changed on this server's disk"), "{story}");
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn no_path_leaves_the_mirror() {
     let site = Site::with(&TWO).await;
     for path in [

@@ -133,6 +133,7 @@ impl<S: Source> Driver<S> {
         let record = self.setup.record.product_mut(product);
         record.remember_failure(version.clone(), reason, at);
         record.consented = record.consented.take().filter(|v| *v != version);
+        record.active = to.clone();
         self.save().await;
 
         let (slots, of) = (self.setup.slots.clone(), product.clone());
@@ -158,6 +159,7 @@ impl<S: Source> Driver<S> {
         record.confirmed = early;
         record.consented = record.consented.take().filter(|v| *v != version);
         record.restart = restart.then(|| version.clone());
+        record.active = Some(version.clone());
         self.save().await;
         let (slots, of) = (self.setup.slots.clone(), product.clone());
         // Should this fail, the next start checks the version's health once more, which does no harm.

@@ -10,6 +10,7 @@
 //! | [`schedule`] | pure: when the next check-in is |
 //! | `carry` | the machine's effects |
 //! | `prune` | which versions are not needed any more |
+//! | `beside` | what an installer does at the same time |
 //! | `users` | what the users of this PC say |
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -36,6 +37,7 @@ use crate::{
     words,
 };
 
+mod beside;
 pub(crate) mod carry;
 mod prune;
 pub mod report;
@@ -127,6 +129,8 @@ pub struct Driver<S> {
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
     published: watch::Sender<Published>,
+    /// Whether another program stands in the place of this one.
+    replaced: watch::Sender<bool>,
 }
 
 impl<S: Source> Driver<S> {
@@ -143,6 +147,7 @@ impl<S: Source> Driver<S> {
             events,
             inbox,
             published: watch::Sender::new(Published::default()),
+            replaced: watch::Sender::new(false),
         }
     }
 
@@ -154,6 +159,11 @@ impl<S: Source> Driver<S> {
     /// Where things stand, for the users of this PC.
     pub fn published(&self) -> watch::Receiver<Published> {
         self.published.subscribe()
+    }
+
+    /// Whether another program was installed in the place of this one, which should become it.
+    pub fn replaced(&self) -> watch::Receiver<bool> {
+        self.replaced.subscribe()
     }
 
     /// Puts right what an earlier run was killed in. Runs before anything else.
@@ -177,6 +187,7 @@ impl<S: Source> Driver<S> {
             let (state, effects) = State::recovered(found);
             self.tracked.entry(product.clone()).or_default().state = state;
             self.carry(&product, effects).await;
+            self.note_active(&product).await;
         }
         self.publish();
         Ok(())
@@ -208,6 +219,7 @@ impl<S: Source> Driver<S> {
             Event::Wanted(why) => {
                 self.schedule.want(why, Instant::now());
                 if why != Why::Pushed {
+                    self.look_around().await;
                     self.finish_roll_backs().await;
                     self.prune().await;
                     self.retry().await;
@@ -294,6 +306,7 @@ impl<S: Source> Driver<S> {
             }
             Err(trouble) => {
                 tracing::warn!(error = %trouble, "metadata could not be refreshed");
+                self.schedule.refresh_failed(Instant::now(), rand::random());
                 self.metadata_problem = Some(trouble.0);
             }
         }

@@ -70,7 +70,7 @@ pub fn device<'a>(
             failed: record.failed.clone(),
             consented: record.consented.clone(),
             state: state.device_state(),
-            detail: state.detail().or_else(|| pc.problem.map(str::to_owned)),
+            detail: detail(state, pc.problem),
         };
         reported.insert(product.clone(), product_state);
     }
@@ -85,6 +85,12 @@ pub fn device<'a>(
         metadata_expires: pc.metadata_expires,
         products: reported,
     }
+}
+
+/// What a product's own state says, and what stands in the way of anything new.
+fn detail(state: &State, problem: Option<&str>) -> Option<String> {
+    let words: Vec<String> = state.detail().into_iter().chain(problem.map(str::to_owned)).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// The updater is a product like any other, except that this version cannot replace itself yet, and says so.
@@ -112,7 +118,9 @@ pub fn published(
     let mut restart = BTreeMap::new();
     for (product, state) in &device.products {
         let said = directives.get(product).map(|d| explain(d, device.policy));
-        let words: Vec<_> = said.into_iter().chain(state.detail.clone()).collect();
+        // A refusal by the server says nothing new after the server's own words.
+        let detail = state.detail.clone().filter(|d| said.as_ref().is_none_or(|said| !said.contains(d.as_str())));
+        let words: Vec<_> = said.into_iter().chain(detail).collect();
         if !words.is_empty() {
             why.insert(product.clone(), words.join("; "));
         }

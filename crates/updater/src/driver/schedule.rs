@@ -100,6 +100,11 @@ impl Schedule {
         self.failures += 1;
     }
 
+    /// The server has answered, but what it serves cannot be used: whatever it said, it is looked at again before long.
+    pub fn refresh_failed(&mut self, now: Instant, draw: f64) {
+        self.due = self.due.min(now + LONGEST_WAIT.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0));
+    }
+
     /// When to look again, at the latest; `retry` is the time of another attempt at something that failed.
     pub fn alarm(&self, retry: Option<Instant>) -> Instant {
         retry.map_or(self.due, |retry| retry.min(self.due))
@@ -171,6 +176,18 @@ mod tests {
         assert_eq!(schedule.alarm(None), now + Duration::from_secs(*INTERVAL.start()));
         schedule.succeeded(pc("stable", 1), u64::MAX, now, 0.0);
         assert_eq!(schedule.alarm(None), now + Duration::from_secs(*INTERVAL.end()));
+    }
+
+    #[test]
+    fn a_server_that_serves_what_cannot_be_used_cannot_put_the_next_look_off() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        schedule.succeeded(pc("stable", 1), u64::MAX, now, 0.0);
+        schedule.refresh_failed(now, 1.0);
+        assert_eq!(schedule.alarm(None), now + LONGEST_WAIT);
+        schedule.succeeded(pc("stable", 1), 60, now, 0.0);
+        schedule.refresh_failed(now, 1.0);
+        assert_eq!(schedule.alarm(None), now + Duration::from_secs(60));
     }
 
     #[test]

@@ -132,7 +132,9 @@ impl Payload {
                 continue;
             }
             if let Some(other) = found.insert(release.product.clone(), entry) {
-                let (one, other) = (other.release.version.clone(), release.version.clone());
+                let mut both = [other.release.version.clone(), release.version.clone()];
+                both.sort();
+                let [one, other] = both;
                 return Err(InstallError::TwoReleases { product: release.product.clone(), one, other });
             }
         }

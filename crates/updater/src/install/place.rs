@@ -180,13 +180,14 @@ fn is_intact(dir: &Path, manifest: &Manifest) -> bool {
         })
 }
 
-/// Keeps the updater and the one before it. Whatever else is in the way is left for the next time.
+/// Keeps the updater and the newest other one. Whatever else is in the way is left for the next time.
 fn drop_old_updaters(layout: &Layout, slots: &Slots, products: &[Product]) {
     let product = ProductId::updater();
     let Some(updater) = products.iter().find(|p| p.product == product) else { return };
     let Ok(observed) = slots.observe(&product) else { return };
-    let needed = |v: &Version| *v == updater.version || Some(v) == updater.before.as_ref();
-    for version in observed.versions.iter().filter(|v| !needed(v)) {
+    // By number, so that a run after one that was killed comes to the same end.
+    let others: Vec<&Version> = observed.versions.iter().filter(|v| **v != updater.version).collect();
+    for version in others.into_iter().rev().skip(1) {
         // The service may run it still; not knowing counts as running.
         if !platform::is_running_below(&layout.version(&product, version)).unwrap_or(true)
             && let Err(error) = slots.remove(&product, version, rand::random())

@@ -448,3 +448,50 @@ async fn the_updater_reports_itself_and_refuses_to_replace_itself() {
     })
     .await;
 }
+
+/// The catalog's 7.2.0 may replace 7.3 from now on.
+fn permit_going_back(rig: &Rig) {
+    let mut catalog = rig.world.catalog.lock().unwrap();
+    let old = catalog.entries.iter_mut().find(|e| e.release.version == version("7.2.0")).unwrap();
+    old.release.downgrade_from = Some(">=7.3, <7.4".parse().unwrap());
+}
+
+#[tokio::test]
+async fn when_the_server_goes_back_programs_are_taken_along_where_the_vendor_permits_it() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", WORKS)]).await;
+    rig.state(DeviceState::Staged).await;
+    rig.flip("7.3.0").await;
+    rig.until("7.3.0 is active", |p| restart(p) == Some(version("7.3.0"))).await;
+    rig.confirm("7.3.0").await;
+    eventually("7.2.0 is let go", || rig.versions() == [version("7.3.0")]).await;
+
+    rig.flip("7.2.0").await;
+    rig.until("it says why it stays", |p| p.why[&connector()].contains("not permitted going back from 7.3.0")).await;
+    assert_eq!(installed(&rig.now()), Some(version("7.3.0")));
+
+    permit_going_back(&rig);
+    rig.push().await;
+    rig.until("running programs are told", |p| restart(p) == Some(version("7.2.0"))).await;
+    assert_eq!(rig.pc.current(), Some(version("7.2.0")));
+    rig.confirm("7.2.0").await;
+    rig.until("7.3.0 is kept for the server's next move", |p| {
+        p.products[&connector()].state == DeviceState::Staged && p.products[&connector()].staged == [version("7.3.0")]
+    })
+    .await;
+    rig.flip("7.3.0").await;
+    rig.until("it comes along again", |p| restart(p) == Some(version("7.3.0"))).await;
+}
+
+#[tokio::test]
+async fn a_version_that_is_still_there_is_gone_back_to_without_a_download() {
+    let rig = Rig::new(&[("7.2.0", WORKS), ("7.3.0", WORKS)]).await;
+    rig.state(DeviceState::Staged).await;
+    rig.flip("7.3.0").await;
+    rig.until("7.3.0 is active", |p| restart(p) == Some(version("7.3.0"))).await;
+    // Not confirmed, so the way back is on the disk; and the site cannot give it again.
+    rig.world.packages.lock().unwrap().clear();
+    permit_going_back(&rig);
+    rig.flip("7.2.0").await;
+    rig.until("running programs are told", |p| restart(p) == Some(version("7.2.0"))).await;
+    assert_eq!(rig.versions(), [version("7.2.0"), version("7.3.0")]);
+}

@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::vendor::{Release, UPDATER, Vendor};
 
@@ -83,8 +84,8 @@ pub fn install(folder: &Path, root: &Path) -> Output {
     Command::new(folder.join("bin/lockstep-updater")).args(["install", "--root"]).arg(root).output().unwrap()
 }
 
-/// Everything that counts on a PC: machine policy and versions, byte for byte, without what is hidden or private.
-pub fn state(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+/// Everything that counts on a PC: machine policy and versions, by their hashes, without what is hidden or private.
+pub fn state(root: &Path) -> BTreeMap<PathBuf, (u32, String)> {
     let mut all = BTreeMap::new();
     for dir in ["etc", "opt"] {
         collect(&root.join(dir), &mut all);
@@ -92,16 +93,16 @@ pub fn state(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     all
 }
 
-fn collect(dir: &Path, all: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
+fn collect(dir: &Path, all: &mut BTreeMap<PathBuf, (u32, String)>) {
     for entry in fs::read_dir(dir).into_iter().flatten() {
         let path = entry.unwrap().path();
         let meta = fs::symlink_metadata(&path).unwrap();
         if meta.is_symlink() {
-            all.insert(path.clone(), (0, fs::read_link(&path).unwrap().as_os_str().as_encoded_bytes().to_vec()));
+            all.insert(path.clone(), (0, fs::read_link(&path).unwrap().display().to_string()));
         } else if meta.is_dir() {
             collect(&path, all);
         } else {
-            all.insert(path.clone(), (meta.mode() & 0o7777, fs::read(&path).unwrap()));
+            all.insert(path.clone(), (meta.mode() & 0o7777, hex::encode(Sha256::digest(fs::read(&path).unwrap()))));
         }
     }
 }

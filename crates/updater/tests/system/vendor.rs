@@ -11,6 +11,7 @@ use std::{
 use ed25519_dalek::{Signer, SigningKey};
 use protocol::{
     Version,
+    catalog::{Catalog, Entry},
     product::{Platform, ProductId},
 };
 use release::{
@@ -173,6 +174,17 @@ impl Vendor {
             (format!("{n}.snapshot.json"), snapshot),
             ("timestamp.json".into(), self.sign(signed)),
         ])
+    }
+
+    /// What a server makes of it.
+    pub fn catalog(&self) -> Catalog {
+        let entry = |release: &Release| Entry {
+            target: release.target(),
+            length: release.package.len() as u64,
+            sha256: hex::encode(Sha256::digest(&release.package)),
+            release: serde_json::from_value(release.signed()["custom"]["lockstep"].clone()).unwrap(),
+        };
+        Catalog { entries: self.releases.iter().map(entry).collect() }
     }
 
     fn sign(&self, signed: Value) -> Vec<u8> {
