@@ -93,14 +93,7 @@ impl MailClient {
     /// When there is not exactly one, or the server says no.
     pub fn change(&self, folder: &str, subject: &str, command: &str) -> Result<()> {
         let uids = self.uids(folder, &format!("SUBJECT \"{subject}\""))?;
-        // A draft's subject may be the beginning of another's.
-        let exactly = |uid: &&String| {
-            self.imap(folder, &format!("UID FETCH {uid} BODY.PEEK[HEADER.FIELDS (SUBJECT)]"))
-                .is_ok_and(|text| text.lines().any(|l| l.trim_end() == format!("Subject: {subject}")))
-        };
-        let uids: Vec<&String> =
-            if uids.len() > 1 { uids.iter().filter(exactly).collect() } else { uids.iter().collect() };
-        let [uid] = uids[..] else { bail!("{}: {} messages {subject:?} in {folder}", self.user, uids.len()) };
+        let [uid] = &uids[..] else { bail!("{}: {} messages {subject:?} in {folder}", self.user, uids.len()) };
         self.imap(folder, &command.replace("{}", uid)).map(drop)
     }
 

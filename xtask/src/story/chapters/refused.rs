@@ -30,11 +30,11 @@ pub struct Offline {
 /// Messages in bob's INBOX, each for one thing to happen to.
 pub const NOTES: [&str; 5] = ["read it", "flag it", "move it", "delete it", "quarrel about it"];
 /// A draft that both sides go on with.
-pub const PLAN: &str = "the plan";
+pub const PLAN: &str = "first plan";
 /// As [`PLAN`], as bob goes on with it on his PC.
-pub const PLAN_HERE: &str = "the plan as of pc-refuses";
+pub const PLAN_HERE: &str = "second plan, of pc-refuses";
 /// As [`PLAN`], as he goes on with it elsewhere.
-pub const PLAN_THERE: &str = "the plan as of elsewhere";
+pub const PLAN_THERE: &str = "second plan, of elsewhere";
 /// A draft that bob begins offline.
 pub const DRAFT: &str = "a draft of pc-refuses";
 
