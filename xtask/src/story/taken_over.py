@@ -12,7 +12,7 @@ DIRECTIVE = {
     "product": "connector",
     "decision": "required",
     "version": version,
-    "deadline": None,
+    "deadline": "2026-01-01T00:00:00Z",
     "policy": "silent",
     "server": version,
     "why": "an intruder says so",
