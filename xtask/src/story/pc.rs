@@ -241,8 +241,10 @@ impl Pc {
     /// When the service does not answer.
     pub fn updater_words(&self) -> Result<String> {
         let status = self.updater_status()?;
-        let detail = status["products"]["connector"]["detail"].as_str();
-        Ok(detail.unwrap_or_default().to_owned())
+        let words = [&status["products"]["connector"]["detail"], &status["problem"]];
+        let mut words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
+        words.dedup();
+        Ok(words.join("; "))
     }
 
     /// Waits until the updater has installed the connector for everybody.
