@@ -48,16 +48,12 @@ impl World {
             told.push(said);
         }
         self.site.power_on()?;
-        let last = told.last().context("nothing was tried")?.clone();
-        let pc = self.ready.name.clone();
-        wait_until("the site knows what pc-ready has seen", 2 * SOON, || {
-            let devices = self.site.status()?["devices"].as_array().cloned().unwrap_or_default();
-            Ok(devices.iter().any(|d| d["pc"] == pc && d.to_string().contains(&last)).then_some(()))
+        narrator.say("The server is the administrator's again. Every PC has reported what it was offered:");
+        let last = told.last().and_then(|said| said.split("; ").next()).context("nothing was tried")?.to_owned();
+        let text = wait_until("the console tells what pc-ready was offered", 2 * SOON, || {
+            Ok(Some(self.site.device_page(&self.ready.name)?).filter(|text| text.contains(&last)))
         })
         .with_context(|| self.ready.logs())?;
-        narrator.say("The server is the administrator's again. Every PC has reported what it was offered:");
-        let text = self.site.device_page(&pc)?;
-        ensure!(text.contains(&last), "the console's page of {pc} does not say {last:?}:\n{text}");
         narrator.show("the console's page of pc-ready", &text);
         for pc in self.pcs() {
             pc.wait_for_gate("online", NEW, 2 * SOON)?;
@@ -68,7 +64,7 @@ impl World {
 
     fn tricks(&self, stage: &Stage) -> Result<[Trick; 4]> {
         let genuine = stage.path("taken-over/genuine");
-        copy(&self.site.data().join("mirror"), &genuine)?;
+        copy(&self.vendor.repository(), &genuine)?;
         // Another "vendor", whose keys nobody trusts, publishes 7.4.0.
         let forger = Vendor::new(stage.path("taken-over/forger"), self.vendor.programs())?;
         forger.add_connector_script(FORGED, "*", "#!/bin/sh\nexit 0\n")?;
