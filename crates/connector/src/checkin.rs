@@ -21,6 +21,7 @@ use crate::{
     live::Live,
     local::StoreHandle,
     server_client::{ServerClient, ServerError},
+    sync::DISK_FULL,
     updater_client::{UpdaterClient, UpdaterError},
 };
 
@@ -182,7 +183,8 @@ impl CheckIn {
 /// What the administrator should know of this PC.
 fn detail(gate: &GateState) -> Option<String> {
     let installer = gate.installer.as_ref().map(|installer| installer.report());
-    let text: Vec<String> = installer.into_iter().chain(gate.trouble.clone()).collect();
+    let full = gate.notice.as_ref().filter(|notice| notice.contains(DISK_FULL)).map(|_| DISK_FULL.to_owned());
+    let text: Vec<String> = installer.into_iter().chain(gate.trouble.clone()).chain(full).collect();
     (!text.is_empty()).then(|| text.join("; ").chars().take(MAX_TEXT).collect())
 }
 

@@ -22,6 +22,16 @@ pub fn replace_private_quickly(path: &Path, content: &[u8]) -> std::io::Result<(
     fs::rename(&temporary, path)
 }
 
+/// Writes over a file in place, in the room that it has: for what is better torn than old.
+///
+/// # Errors
+/// From the file system.
+pub fn overwrite(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::File::options().write(true).open(path)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)
+}
+
 /// Makes a directory, with its parents, that only its owner can enter.
 ///
 /// # Errors

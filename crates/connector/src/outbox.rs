@@ -1,9 +1,11 @@
 //! Sends what the user's mail program has submitted, when the gate is open.
 //!
-//! A message is noted as *sending* before its first byte goes out, and as *sent* after the mail server took it. A
-//! program killed in between sends it again: a message may then arrive twice, but never not at all. (Only the mail server
-//! could tell; submission has no word for asking.) A closed gate, or the wish to stop, lets the message that is being
-//! sent be finished.
+//! A message is noted as *sending* when the mail server has all of it but the dot that ends it, and as *sent* after the
+//! mail server took it. Killed or cut off before the first note, the mail server cannot have it; between the two it may
+//! (RFC 1047), and submission has no word for asking: it is sent again, the very same bytes with the same `Message-ID` and
+//! the same `X-Lockstep-Submission`. A message may then arrive twice, but never not at all, and a mail server that looks at
+//! that header keeps one (docs/adr/0007). A closed gate, or the wish to stop, lets the message that is being sent be
+//! finished.
 //!
 //! What the mail server will never take is not dropped: a clearly marked local message in INBOX says so and holds it.
 
@@ -18,7 +20,7 @@ use crate::{
     gatekeeper::{GateKeeper, GateState},
     local::{CallError, StoreHandle},
     settings::MailSettings,
-    submission::client::{Accepted, Envelope, Submission, SubmitError},
+    submission::client::{Envelope, Submission, SubmitError},
 };
 
 /// A message that the mail server has not taken for this long (seconds; 5 days, RFC 5321 section 4.5.4.1) is given up …
@@ -106,7 +108,11 @@ async fn flush(
         submission.close().await;
     }
     let outbox = store.call(|store| store.outbox()).await.map_err(broken)?;
-    let waiting = outbox.iter().filter(|m| m.state == OutboxState::Queued).map(|m| m.next_try).min();
+    let waiting = outbox
+        .iter()
+        .filter(|m| matches!(m.state, OutboxState::Queued | OutboxState::Sending))
+        .map(|m| m.next_try)
+        .min();
     Ok(waiting.map(|next| Duration::from_secs(u64::try_from(next - clock::unix()).unwrap_or(0).max(1))))
 }
 
@@ -118,44 +124,47 @@ async fn send(
 ) -> Result<Option<Submission>, String> {
     let broken = |e: CallError| e.to_string();
     let (id, body) = (message.id, message.body);
-    let bytes = store
-        .call(move |store| {
-            store.set_outbox_state(id, OutboxState::Sending, "", 0, clock::unix())?;
-            store.body(&body)
-        })
-        .await
-        .map_err(broken)?;
+    let bytes = store.call(move |store| store.body(&body)).await.map_err(broken)?;
     let envelope = Envelope {
         sender: &message.sender,
         recipients: &message.recipients,
         body8bit: message.body8bit,
         smtputf8: message.smtputf8,
     };
-    match submission.send(envelope, &bytes).await {
-        Ok(Accepted { reply, refused }) => {
+    let mut unanswered = message.state == OutboxState::Sending;
+    let sent = match submission.begin(envelope, &bytes).await {
+        Err(error) => Err(error),
+        Ok(refused) => {
+            // From here on the mail server may have it. If that cannot be noted, the connection is dropped instead.
+            note(store, id, OutboxState::Sending, String::new(), 0, None).await.map_err(broken)?;
+            let finished = submission.finish().await;
+            unanswered |= finished.as_ref().is_err_and(|error| !error.is_certain());
+            finished.map(|reply| (reply, refused))
+        }
+    };
+    let error = match sent {
+        Ok((reply, refused)) => {
             tracing::info!(%id, %reply, "sent");
-            let notice = (!refused.is_empty()).then(|| not_delivered(message, &refused, &bytes));
+            let notice = (!refused.is_empty()).then(|| not_delivered(message, &refused, &bytes, false));
             note(store, id, OutboxState::Sent, reply, 0, notice).await.map_err(broken)?;
-            Ok(Some(submission))
+            return Ok(Some(submission));
         }
-        Err(error) => {
-            let reason = chain(&error);
-            let given_up = error.is_permanent() || tried_long_enough(message, clock::unix());
-            if given_up {
-                let all: Vec<_> = message.recipients.iter().map(|r| (r.clone(), reason.clone())).collect();
-                let notice = not_delivered(message, &all, &bytes);
-                note(store, id, OutboxState::Failed, reason.clone(), 0, Some(notice)).await.map_err(broken)?;
-            } else {
-                let next_try = clock::unix() + retry_after(message.attempts);
-                note(store, id, OutboxState::Queued, reason.clone(), next_try, None).await.map_err(broken)?;
-            }
-            tracing::warn!(%id, %reason, given_up, "not sent");
-            match error {
-                SubmitError::Refused { .. } | SubmitError::BadAddress(_) => Ok(Some(submission)),
-                _ => Err(reason),
-            }
-        }
+        Err(error) => error,
+    };
+    let reason = chain(&error);
+    let given_up = error.is_permanent() || tried_long_enough(message, clock::unix());
+    tracing::warn!(%id, %reason, given_up, unanswered, "not sent");
+    if given_up {
+        let all: Vec<_> = message.recipients.iter().map(|r| (r.clone(), reason.clone())).collect();
+        let notice = not_delivered(message, &all, &bytes, unanswered);
+        note(store, id, OutboxState::Failed, reason.clone(), 0, Some(notice)).await.map_err(broken)?;
+    } else {
+        // Once the mail server may have it, a later "not now" does not say that it has not.
+        let state = if unanswered { OutboxState::Sending } else { OutboxState::Queued };
+        let next_try = clock::unix() + retry_after(message.attempts);
+        note(store, id, state, reason.clone(), next_try, None).await.map_err(broken)?;
     }
+    if error.is_answer() { Ok(submission.is_whole().then_some(submission)) } else { Err(reason) }
 }
 
 async fn note(
@@ -188,12 +197,19 @@ fn retry_after(attempts: u32) -> i64 {
 }
 
 /// A message from the connector itself that says what was not delivered, and holds the original.
-fn not_delivered(message: &Outgoing, refused: &[(String, String)], original: &[u8]) -> Vec<u8> {
+/// `unanswered`: a try before broke off after the message was whole, so that it may have been delivered all the same.
+fn not_delivered(message: &Outgoing, refused: &[(String, String)], original: &[u8], unanswered: bool) -> Vec<u8> {
     let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let list: String =
         refused.iter().map(|(recipient, reason)| format!("  {}: {}\r\n", clean(recipient), clean(reason))).collect();
     let date = jiff::fmt::rfc2822::to_string(&clock::now().to_zoned(jiff::tz::TimeZone::UTC));
     let boundary = format!("lockstep-{:016x}", rand::random::<u64>());
+    let perhaps = if unanswered {
+        "An earlier try ended without an answer of the mail server: the message may have been delivered all the same.\r\n\
+         Ask before you send it again.\r\n\r\n"
+    } else {
+        ""
+    };
     let head = format!(
         "From: Lockstep connector <lockstep-connector@localhost>\r\n\
          To: <{}>\r\n\
@@ -213,6 +229,7 @@ fn not_delivered(message: &Outgoing, refused: &[(String, String)], original: &[u
          The mail server did not take your message for:\r\n\
          {list}\
          \r\n\
+         {perhaps}\
          Your message is attached. Correct what is wrong and send it again.\r\n\
          --{boundary}\r\n\
          Content-Type: message/rfc822\r\n\
@@ -235,6 +252,14 @@ mod tests {
     use mail_store::{BodyId, OutboxId};
 
     use super::*;
+
+    #[test]
+    fn what_may_have_been_delivered_says_so() {
+        let refused = [("bob@example.test".to_owned(), "550 no".to_owned())];
+        let text = |unanswered| not_delivered(&waiting_since_0(), &refused, b"", unanswered);
+        let says = |text: Vec<u8>| String::from_utf8(text).unwrap().contains("may have been delivered all the same");
+        assert!(says(text(true)) && !says(text(false)));
+    }
 
     #[test]
     fn tries_get_rarer_but_never_stop() {
@@ -272,7 +297,8 @@ mod tests {
     fn a_message_that_was_not_delivered_comes_back_whole_and_marked() {
         let message = waiting_since_0();
         let refused = [("bob@example.test".to_owned(), "550 no such user\r\nEvil: header".to_owned())];
-        let notice = String::from_utf8(not_delivered(&message, &refused, b"Subject: hi\r\n\r\nbody\r\n")).unwrap();
+        let notice =
+            String::from_utf8(not_delivered(&message, &refused, b"Subject: hi\r\n\r\nbody\r\n", false)).unwrap();
         assert!(notice.contains("Subject: [Lockstep] Your message was not delivered\r\n"));
         assert!(notice.contains("  bob@example.test: 550 no such userEvil: header\r\n"));
         assert!(notice.contains("\r\n\r\nSubject: hi\r\n\r\nbody\r\n\r\n--lockstep-"));

@@ -141,7 +141,12 @@ impl Status {
     /// # Errors
     /// From the file system.
     pub fn save(&self, data: &Path) -> std::io::Result<()> {
-        crate::files::replace_private_quickly(&Self::path(data), &serde_json::to_vec_pretty(self)?)
+        let (path, text) = (Self::path(data), serde_json::to_vec_pretty(self)?);
+        match crate::files::replace_private_quickly(&path, &text) {
+            // To say that the disk is full there must be room: the file has some.
+            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => crate::files::overwrite(&path, &text),
+            other => other,
+        }
     }
 
     /// For people.

@@ -183,6 +183,16 @@ async fn a_restart_keeps_everything_and_doubles_nothing() {
     assert_eq!(before, after, "also the local numbers stay");
 }
 
+/// As a run leaves it that was killed after the mail server's answer to an upload and before its own note: the upload of
+/// the last change of the journal has begun.
+fn begun_before_it_was_there(store: &mut mail_store::Store) -> mail_store::Result<()> {
+    let seq = store.pending(10)?.last().unwrap().seq;
+    let drafts = store.folder_by_name("Drafts")?.unwrap();
+    let (validity, next) = (drafts.remote_uidvalidity.unwrap(), drafts.remote_uidnext.unwrap());
+    let note = format!(r#"{{"{seq}":{{"uidvalidity":{validity},"uidnext":{next},"begun":true}}}}"#);
+    store.set_meta("uploads", Some(&note))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_was_made_before_a_kill_is_not_made_again() {
     let (rig, data) = (MailRig::start(), data());
@@ -192,12 +202,10 @@ async fn an_upload_that_was_made_before_a_kill_is_not_made_again() {
 
     let connector = Connector::shut(&rig, ALICE, data.path());
     let drafts = connector.folder("Drafts").await;
-    // As if it had been killed after the mail server's answer and before its own note.
     connector
         .call(move |store| {
             store.append(drafts, &message("once"), &Flags::parse("\\Draft"), 0, now())?;
-            let seq = store.pending(10)?[0].seq;
-            store.set_meta("upload-begun", Some(&seq.to_string()))
+            begun_before_it_was_there(store)
         })
         .await;
     rig.append(ALICE, "Drafts", &message("once"));
@@ -223,8 +231,7 @@ async fn an_upload_that_was_made_before_a_kill_is_not_made_again_behind_one_that
             let refused = store.create_folder(&"x".repeat(300), now())?;
             store.append(refused, &message("refused"), &Flags::new(), 0, now())?;
             store.append(drafts, &message("once"), &Flags::parse("\\Draft"), 0, now())?;
-            let seq = store.pending(10)?.last().unwrap().seq;
-            store.set_meta("upload-begun", Some(&seq.to_string()))
+            begun_before_it_was_there(store)
         })
         .await;
     rig.append(ALICE, "Drafts", &message("once"));

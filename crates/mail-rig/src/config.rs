@@ -102,7 +102,7 @@ submission_relay_trusted = yes
     pub(crate) fn exim_conf(&self) -> Result<String> {
         let d = self.dir.display();
         let Identity { group, uid, gid, .. } = Identity::of_mail()?;
-        let Self { setup: Setup { exim_main, exim_acl, .. }, lmtp, exim, .. } = self;
+        let Self { setup: Setup { exim_main, exim_acl, exim_routers, .. }, lmtp, exim, .. } = self;
         Ok(format!(
             r"primary_hostname = localhost
 spool_directory = {d}/spool
@@ -128,7 +128,7 @@ acl_rcpt:
   deny message = relay not permitted
 {exim_acl}
 begin routers
-dovecot:
+{exim_routers}dovecot:
   driver = manualroute
   domains = +local_domains
   route_list = * 127.0.0.1

@@ -9,6 +9,7 @@
 //! | [`client`] | a real mail client: curl |
 //! | [`maildir`] | the stored messages themselves, without any server in between |
 //! | [`process`] | child processes that never outlive us |
+//! | `once` | an Exim that keeps one of each submission |
 //! | `config` | what Dovecot and Exim are told |
 //! | `account` | the account that they run as |
 //!
@@ -20,6 +21,7 @@ mod account;
 pub mod client;
 mod config;
 pub mod maildir;
+mod once;
 pub mod process;
 
 use std::{
@@ -51,6 +53,8 @@ pub struct Setup {
     pub exim_main: String,
     /// Lines at the end of the `begin acl` section of Exim's configuration.
     pub exim_acl: String,
+    /// Lines at the start of the `begin routers` section of Exim's configuration.
+    pub exim_routers: String,
 }
 
 /// A running mail server; stopped when it is dropped.
@@ -242,7 +246,7 @@ impl MailRig {
     }
 
     fn write(&self) -> Result<()> {
-        for sub in ["run", "state", "etc", "mail", "home", "spool", "log"] {
+        for sub in ["run", "state", "etc", "mail", "home", "spool", "spool/lockstep", "log"] {
             fs::create_dir_all(self.dir.join(sub))?;
         }
         let certificate = self.certificate();

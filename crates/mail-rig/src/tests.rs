@@ -95,3 +95,27 @@ fn raw_lines_reach_both_configurations() {
     let refused = MailClient::direct(&rig, ANN).send(BEN, "no", "no").unwrap_err();
     assert!(rig.exim_log().contains("not today"), "{refused:#}\n{}", rig.exim_log());
 }
+
+#[test]
+fn a_message_that_is_submitted_twice_arrives_once_and_two_that_look_alike_arrive_both() {
+    let (_dir, rig) = rig(Setup::keep_one_of_each_submission);
+    let submit = |id: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--ssl-reqd", "--max-time", "20", "--cacert"]).arg(rig.certificate());
+        curl.args(["--user", &format!("{ANN}:{}", rig.password(ANN)), "--mail-from", ANN, "--mail-rcpt", BEN]);
+        let file = rig.dir().join("message");
+        fs::write(&file, format!("{id}Subject: alike\r\n\r\nthe same\r\n")).unwrap();
+        must(curl.arg("-T").arg(file).arg(format!("smtp://127.0.0.1:{}", rig.submission))).unwrap();
+    };
+    for id in ["X-Lockstep-Submission: 1\r\n", "X-Lockstep-Submission: 1\r\n", "X-Lockstep-Submission: 2\r\n", "", ""] {
+        submit(id);
+    }
+    let alike = || rig.stored(BEN, "INBOX").unwrap();
+    wait_until("all are delivered", Duration::from_secs(20), || {
+        Ok((alike().len() >= 4 && rig.undelivered()? == 0).then_some(()))
+    })
+    .unwrap();
+    assert_eq!((alike().len(), rig.dropped_again()), (4, 1), "{}", rig.exim_log());
+    let told = |message: &maildir::Stored| String::from_utf8_lossy(&message.text).contains("X-Lockstep-Submission");
+    assert!(!alike().iter().any(told), "the id is nobody else's business");
+}

@@ -5,8 +5,11 @@
 //! ```text
 //! queued ──► sending ──► sent
 //!    ▲          │  └───► failed   (the mail server will never take it)
-//!    └──────────┘  (try again later)
+//!    └──────────┘  (refused for now: try again later)
 //! ```
+//!
+//! `sending` is noted when all of a message but its end is with the mail server. A message that goes from there to
+//! `sending` again has been sent without an answer: whether the mail server has it is not known.
 
 use crate::{BodyId, Error, OutboxId, Result, Store};
 use rusqlite::Row;
@@ -31,7 +34,8 @@ pub struct NewOutgoing<'a> {
 pub enum OutboxState {
     /// To be sent, at `next_try` or later.
     Queued,
-    /// Handed to the mail server; its answer is not known. After a crash it may or may not have been sent.
+    /// Handed to the mail server; its answer is not known. It may or may not have been sent; to be sent again at
+    /// `next_try` or later.
     Sending,
     /// The mail server took it.
     Sent,
@@ -82,13 +86,14 @@ pub struct Outgoing {
     pub since: i64,
     /// Not to be tried before, Unix seconds.
     pub next_try: i64,
-    /// How often it has been `Sending`.
+    /// How many tries have ended, with or without an answer.
     pub attempts: u32,
 }
 
 const SELECT: &str = "SELECT o.id, o.at, o.sender, o.recipients, o.parameters, o.body, \
      e.state, e.detail, e.at AS since, e.next_try, \
-     (SELECT COUNT(*) FROM outbox_event a WHERE a.outbox = o.id AND a.state = 'sending') AS attempts \
+     (SELECT COUNT(*) - 1 FROM outbox_event a WHERE a.outbox = o.id AND (a.state <> 'sending' OR a.next_try > 0)) \
+     AS attempts \
      FROM outbox o JOIN outbox_event e ON e.id = (SELECT MAX(l.id) FROM outbox_event l WHERE l.outbox = o.id)";
 
 fn read(row: &Row) -> Result<Outgoing> {
@@ -141,18 +146,17 @@ impl Store {
         Ok(outbox)
     }
 
-    /// Messages to try now (`Queued` and due), and those left in `Sending` (after a crash), in order of submission.
+    /// Messages to try now, in order of submission: `Queued`, or left in `Sending` without an answer, and due.
     pub fn outbox_due(&self, now: i64) -> Result<Vec<Outgoing>> {
         let mut due = self.outbox()?;
         due.retain(|o| match o.state {
-            OutboxState::Queued => o.next_try <= now,
-            OutboxState::Sending => true,
+            OutboxState::Queued | OutboxState::Sending => o.next_try <= now,
             OutboxState::Sent | OutboxState::Failed => false,
         });
         Ok(due)
     }
 
-    /// Records a message's new state. `next_try` (Unix seconds) counts for `Queued`.
+    /// Records a message's new state. `next_try` (Unix seconds) counts for `Queued` and `Sending`.
     pub fn set_outbox_state(
         &mut self,
         id: OutboxId,

@@ -116,7 +116,7 @@ pub(super) fn install(options: &Install) -> Result<ExitCode> {
 fn report(done: Result<String, Denied>, elevation: &Elevation) -> Result<()> {
     match done {
         Ok(said) => {
-            println!("Installed. {said}");
+            println!("Installed.\n{said}");
             Ok(())
         }
         Err(Denied { detail, .. }) => {

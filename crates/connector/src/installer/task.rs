@@ -76,6 +76,10 @@ pub async fn run(mut task: Task) {
         let told = task.told.borrow_and_update().clone();
         if !task.has_updater() {
             task.consider(told.as_ref(), &mut probed, &mut troubled).await;
+            if task.has_updater() {
+                // It has just been installed: no need to wait.
+                continue;
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}

@@ -25,6 +25,8 @@ use crate::{
 /// How long the server may take for a reply; after a message more (RFC 5321, section 4.5.3.2).
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_AFTER_DATA: Duration = Duration::from_secs(600);
+/// How long a reply is awaited from a server that has closed its ears.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Why a message was not sent.
@@ -56,6 +58,9 @@ pub enum SubmitError {
         /// What it said.
         reply: Reply,
     },
+    /// The connection broke before the message's end could be sent.
+    #[error("the mail server's submission service ended the connection")]
+    Unfinished(#[source] std::io::Error),
     /// An envelope address that cannot be written in a command.
     #[error("{0:?} cannot be an address")]
     BadAddress(String),
@@ -69,6 +74,16 @@ impl SubmitError {
             Self::BadAddress(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether this is the mail server's answer, or what makes asking it needless: the connection is not at fault.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::BadAddress(_))
+    }
+
+    /// Whether it is certain that the mail server does not have the message.
+    pub fn is_certain(&self) -> bool {
+        self.is_answer() || matches!(self, Self::Unfinished(_))
     }
 }
 
@@ -85,20 +100,13 @@ pub struct Envelope<'a> {
     pub smtputf8: bool,
 }
 
-/// What became of a message that the server took.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// What the server said.
-    pub reply: String,
-    /// Recipients that it refused for good, with the reason; the others get the message.
-    pub refused: Vec<(String, String)>,
-}
-
 /// A connection that is logged in.
 #[derive(Debug)]
 pub struct Submission {
     wire: Wire<TlsStream<TcpStream>>,
     hello: Reply,
+    /// Nothing is left over from the message before.
+    whole: bool,
 }
 
 impl Submission {
@@ -129,7 +137,7 @@ impl Submission {
         };
         let mut wire = wire;
         let hello = wire.hello().await?;
-        let mut submission = Self { wire, hello };
+        let mut submission = Self { wire, hello, whole: true };
         submission.login(settings).await?;
         Ok(submission)
     }
@@ -149,24 +157,51 @@ impl Submission {
         if reply.code == 235 { Ok(()) } else { Err(SubmitError::LoginRefused(reply)) }
     }
 
-    /// Sends one message. It is accepted if the server takes it for at least one recipient.
+    /// Sends one message, all but its end. Until [`Submission::finish`] the server cannot have taken it. Gives the
+    /// recipients that the server refused for good, with the reason; there is at least one other.
     ///
     /// # Errors
-    /// [`SubmitError`]; after `Refused` and `BadAddress` the connection can be used for the next message.
-    pub async fn send(&mut self, envelope: Envelope<'_>, message: &[u8]) -> Result<Accepted, SubmitError> {
+    /// [`SubmitError`]; after `Refused` and `BadAddress` the connection can be used for the next message if it
+    /// [is whole](Submission::is_whole).
+    pub async fn begin(
+        &mut self,
+        envelope: Envelope<'_>,
+        message: &[u8],
+    ) -> Result<Vec<(String, String)>, SubmitError> {
         for address in envelope.recipients.iter().map(String::as_str).chain([envelope.sender]) {
             checked(address)?;
         }
-        match self.transaction(envelope, message).await {
-            Err(refused @ SubmitError::Refused { .. }) => {
-                self.wire.ask("RSET", PATIENCE).await?;
-                Err(refused)
-            }
-            other => other,
-        }
+        let begun = self.transaction(envelope, message).await;
+        self.after_a_refusal(begun).await
     }
 
-    async fn transaction(&mut self, envelope: Envelope<'_>, message: &[u8]) -> Result<Accepted, SubmitError> {
+    /// Sends the message's end; gives what the server said when it took the message.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; see [`SubmitError::is_certain`].
+    pub async fn finish(&mut self) -> Result<String, SubmitError> {
+        let finished = self.end().await;
+        self.after_a_refusal(finished).await
+    }
+
+    /// Whether the connection can be used for another message.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// A refusal counts even if the server closes the connection with it.
+    async fn after_a_refusal<T>(&mut self, outcome: Result<T, SubmitError>) -> Result<T, SubmitError> {
+        if let Err(SubmitError::Refused { .. }) = &outcome {
+            self.whole = self.wire.ask("RSET", PATIENCE).await.is_ok_and(|reply| reply.is_positive());
+        }
+        outcome
+    }
+
+    async fn transaction(
+        &mut self,
+        envelope: Envelope<'_>,
+        message: &[u8],
+    ) -> Result<Vec<(String, String)>, SubmitError> {
         let mut parameters = String::new();
         if self.hello.extension("SIZE").is_some() {
             parameters.push_str(&format!(" SIZE={}", message.len()));
@@ -198,10 +233,26 @@ impl Submission {
             return Err(SubmitError::Refused { what: format!("the recipient {recipient}"), reply });
         }
         accepted(&self.wire.ask("DATA", PATIENCE).await?, "the message")?;
-        self.wire.write(&reply::data(message)).await?;
+        if let Err(error) = self.wire.write(&reply::lines(message)).await {
+            // A server that refuses a message before it has all of it says so and closes.
+            match self.wire.reply(LAST_WORDS).await {
+                Ok(reply) => accepted(&reply, "the message")?,
+                Err(_) => return Err(error),
+            }
+            return Err(error);
+        }
+        Ok(refused)
+    }
+
+    async fn end(&mut self) -> Result<String, SubmitError> {
+        // All before it is with the operating system, and these few bytes go as one piece or not at all.
+        self.wire.write(reply::END).await.map_err(|error| match error {
+            SubmitError::Io(error) => SubmitError::Unfinished(error),
+            other => other,
+        })?;
         let reply = self.wire.reply(PATIENCE_AFTER_DATA).await?;
         accepted(&reply, "the message")?;
-        Ok(Accepted { reply: reply.text(), refused })
+        Ok(reply.text())
     }
 
     /// Says goodbye.

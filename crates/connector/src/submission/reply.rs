@@ -74,9 +74,12 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>, BadReply> {
     }
 }
 
+/// The line with a lone dot that ends a message.
+pub const END: &[u8] = b".\r\n";
+
 /// A message as it goes after DATA: lines end with CRLF, a dot at the start of a line is doubled (RFC 5321, section
-/// 4.5.2), and a line with a lone dot ends it.
-pub fn data(message: &[u8]) -> Vec<u8> {
+/// 4.5.2). [`END`] ends it.
+pub fn lines(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + message.len() / 64 + 16);
     let mut rest = message;
     while !rest.is_empty() {
@@ -90,7 +93,6 @@ pub fn data(message: &[u8]) -> Vec<u8> {
         out.extend_from_slice(b"\r\n");
         rest = after.strip_prefix(b"\r\n").unwrap_or(after.get(1..).unwrap_or_default());
     }
-    out.extend_from_slice(b".\r\n");
     out
 }
 
@@ -99,6 +101,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn data(message: &[u8]) -> Vec<u8> {
+        [&lines(message), END].concat()
+    }
 
     #[test]
     fn replies_of_one_and_of_many_lines_are_read() {

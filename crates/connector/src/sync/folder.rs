@@ -118,6 +118,9 @@ impl Worker<'_> {
             .into_iter()
             .filter(|(uid, flags)| known.here.get(uid) != Some(flags) && known.here.contains_key(uid))
             .collect();
+        if !gone.is_empty() {
+            self.keep_marked(id, &gone, &selected.name).await?;
+        }
         let at = clock::unix();
         if !changed.is_empty() || !gone.is_empty() {
             self.store

@@ -6,21 +6,26 @@
 //!
 //! Conflicts, in one place:
 //!
-//! * Deleted there, flags changed here: it is gone. Moved, copied or edited (appended) here: what was made here is
+//! * Deleted there, flags changed here: it is gone from its folder; what was marked here is kept in the trash
+//!   ([`conflict`]). Moved, copied or edited (appended) here: what was made here is
 //!   uploaded, since the user has seen it.
 //! * Flags changed on both sides: each flag that was changed here keeps the value it was given here.
 //! * The same draft edited on both sides: both versions are kept, as messages of their own.
-//! * A folder that was deleted there and has changes here is made again there.
+//! * A folder that was deleted or renamed there is made again there for what was put into it here; flags that were
+//!   changed here follow the message into the renamed folder.
 
+mod aside;
+mod conflict;
 mod folder;
 mod idle;
 mod replay;
+mod trouble;
 mod upload;
 
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +34,7 @@ use std::{
 use jiff::Timestamp;
 use mail_store::Folder;
 use tokio::sync::{Notify, watch};
+use trouble::Troubles;
 
 use crate::{
     backoff::{Backoff, draw},
@@ -49,6 +55,12 @@ const FULL_PASS: Duration = Duration::from_secs(120);
 /// How long after a local change the next ones are waited for, to be taken along.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// What a full disk is called, wherever it is told.
+pub const DISK_FULL: &str = "the disk of this PC is full: nothing more can be kept here until there is room";
+
+/// How often it is looked whether there is room again.
+const UNTIL_ROOM: Duration = Duration::from_secs(10);
+
 /// Why a session with the mail server ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
@@ -61,8 +73,16 @@ pub enum SyncError {
 }
 
 impl SyncError {
+    /// Whether room on this PC's disk would help.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Store(CallError::Store(error)) if error.is_disk_full())
+    }
+
     /// The whole chain in one line, for the user.
     pub fn reason(&self) -> String {
+        if self.is_disk_full() {
+            return DISK_FULL.into();
+        }
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(inner) = source {
@@ -97,6 +117,7 @@ pub async fn run(
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
     let mut refusals = Backoff::after_refusals();
     let mut permit = gate.subscribe();
+    let troubles = Mutex::default();
     loop {
         // The gatekeeper lives as long as this future; a closed channel cannot be seen here.
         if permit.wait_for(|state| state.permits).await.is_err() {
@@ -107,13 +128,28 @@ pub async fn run(
             // A closed gate ends the session, and with it both connections, at once.
             _ = permit.wait_for(|state| !state.permits) => {
                 backoff.reset();
+                lock(&troubles).interrupted();
                 continue;
             }
-            _ = settings.changed() => continue,
-            outcome = session(&store, &gate, &now, &progress, &mut backoff) => outcome,
+            _ = settings.changed() => {
+                lock(&troubles).interrupted();
+                continue;
+            }
+            outcome = session(&store, &gate, &now, &progress, &troubles, &mut backoff) => outcome,
         };
         let Err(error) = outcome;
         let reason = error.reason();
+        match &error {
+            SyncError::Imap(_) => {
+                let aside = lock(&troubles).broke(&reason, std::time::Instant::now());
+                if let Some(seq) = aside
+                    && let Err(error) = aside::tell(&store, seq, reason.clone()).await
+                {
+                    tracing::warn!(%error, "the user cannot be told that a change was set aside");
+                }
+            }
+            SyncError::Store(_) => lock(&troubles).interrupted(),
+        }
         tracing::warn!(%reason, "not connected to the mail server");
         gate.change(|machine, now| machine.mail(Mail::Failing(reason), now));
         let pause = if matches!(error, SyncError::Imap(ImapError::LoginRefused { .. })) {
@@ -121,7 +157,7 @@ pub async fn run(
             refusals.next(draw())
         } else {
             refusals.reset();
-            backoff.next(draw())
+            if error.is_disk_full() { UNTIL_ROOM } else { backoff.next(draw()) }
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -135,11 +171,17 @@ pub async fn run(
     }
 }
 
+fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
+    // Whole even if a holder of the lock panicked: each change to it is complete in itself.
+    troubles.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn session(
     store: &StoreHandle,
     gate: &GateKeeper,
     settings: &MailSettings,
     progress: &Progress,
+    troubles: &Mutex<Troubles>,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, SyncError> {
     let login = settings.login();
@@ -149,7 +191,16 @@ async fn session(
     tracing::info!(server = %login.address, "connected to the mail server");
 
     let inbox = InboxNews::default();
-    let worker = Worker { session, store: store.clone(), progress, inbox: &inbox };
+    let worker = Worker {
+        session,
+        store: store.clone(),
+        progress,
+        inbox: &inbox,
+        troubles,
+        over_quota: None,
+        looked_at_all: false,
+        emptied: vec![],
+    };
     let ended = tokio::select! {
         ended = worker.work() => ended,
         never = idle::watch(&login, &inbox) => match never {},
@@ -184,6 +235,12 @@ struct Worker<'a> {
     store: StoreHandle,
     progress: &'a Progress,
     inbox: &'a InboxNews,
+    troubles: &'a Mutex<Troubles>,
+    over_quota: Option<upload::OverQuota>,
+    /// All folders have been looked at since this session began.
+    looked_at_all: bool,
+    /// Folders whose messages are elsewhere on the mail server by now.
+    emptied: Vec<mail_store::FolderId>,
 }
 
 impl Worker<'_> {
@@ -211,6 +268,15 @@ impl Worker<'_> {
                 continue;
             }
             if std::mem::take(&mut in_pass) {
+                if !std::mem::replace(&mut self.looked_at_all, true) {
+                    // What could not be told before all folders were known; and folders that only waited for it.
+                    self.replay().await?;
+                    for folder in std::mem::take(&mut self.emptied) {
+                        let at = clock::unix();
+                        self.store.call(move |store| store.apply_remote_restart_done(folder, at)).await?;
+                    }
+                    self.folders().await?;
+                }
                 self.progress.last_sync.send_replace(Some(clock::now()));
             }
             if let Some(alert) = self.session.take_alert() {

@@ -4,11 +4,15 @@
 //! making it twice is making it once; uploads look for their own message first ([`super::upload`]). A change is finished
 //! only after the mail server's answer.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use mail_store::{Flags, MessageId, Outcome, Pending, PendingOp, Place};
 
-use super::{SyncError, Worker, upload::Upload};
+use super::{
+    SyncError, Worker,
+    trouble::Troubles,
+    upload::{self, Placed, Upload},
+};
 use crate::{
     clock,
     upstream::{command::Command, connection::ImapError},
@@ -36,6 +40,7 @@ impl Worker<'_> {
         let mut waiting: HashSet<MessageId> = HashSet::new();
         let mut problem = None;
         let mut left = 0u32;
+        self.over_quota = None;
         loop {
             let skip = left as usize;
             let pending = self.store.call(move |store| store.pending(CHUNK.saturating_add(skip as u32))).await?;
@@ -43,7 +48,7 @@ impl Worker<'_> {
             for change in pending {
                 let (needs, makes) = messages_of(&change.op);
                 let blocked = needs.is_some_and(|message| waiting.contains(&message));
-                let step = if blocked { Step::Waits } else { self.step(change).await? };
+                let step = if blocked { Step::Waits } else { self.step_unless_it_rests(change).await? };
                 let outcome = match step {
                     Step::Done(placed) => (Outcome::Done, placed),
                     Step::GivenUp(reason) => {
@@ -65,7 +70,12 @@ impl Worker<'_> {
                     }
                 };
                 let (seq, at) = (change.seq, clock::unix());
-                self.store.call(move |store| store.finish_pending(seq, &outcome.0, &outcome.1, at)).await?;
+                self.store
+                    .call(move |store| {
+                        store.finish_pending(seq, &outcome.0, &outcome.1, at)?;
+                        upload::forget(store, seq)
+                    })
+                    .await?;
             }
         }
         self.progress.problem.send_if_modified(|known| {
@@ -76,13 +86,31 @@ impl Worker<'_> {
         Ok(())
     }
 
+    async fn step_unless_it_rests(&mut self, change: &Pending) -> Result<Step, SyncError> {
+        let seq = change.seq;
+        if let Some(why) = self.troubles().resting(seq, Instant::now()) {
+            return Ok(Step::Later(why.to_owned()));
+        }
+        self.troubles().begins(seq);
+        let step = self.step(change).await?;
+        match &step {
+            Step::Later(why) if holds_a_message(&change.op) => self.troubles().refused(seq, why, Instant::now()),
+            _ => self.troubles().ended(seq),
+        }
+        Ok(step)
+    }
+
+    fn troubles(&self) -> std::sync::MutexGuard<'_, Troubles> {
+        super::lock(self.troubles)
+    }
+
     async fn step(&mut self, change: &Pending) -> Result<Step, SyncError> {
         match self.carry_out(change).await {
             Err(SyncError::Imap(ImapError::Refused { command, status })) => {
                 let reason = format!("the mail server refused {command}: {}", status.text);
                 Ok(match &change.op {
-                    // These hold a message that is nowhere else: they are never given up.
-                    PendingOp::Append { .. } | PendingOp::Copy { .. } | PendingOp::Move { .. } => Step::Later(reason),
+                    // The message is nowhere else: it is never given up.
+                    op if holds_a_message(op) => Step::Later(reason),
                     _ if is_temporary(&status.code) => Step::Later(reason),
                     _ => Step::GivenUp(reason),
                 })
@@ -94,9 +122,16 @@ impl Worker<'_> {
     async fn carry_out(&mut self, change: &Pending) -> Result<Step, SyncError> {
         match &change.op {
             PendingOp::Flags { place, add, remove } => {
-                let Some(uid) = self.open_at(place).await? else { return self.without_uid(place).await };
-                self.session.store_flags(uid, '+', &Flags::parse(add)).await?;
-                self.session.store_flags(uid, '-', &Flags::parse(remove)).await?;
+                let Some(uid) = self.open_at(place).await? else {
+                    let step = self.without_uid(place).await?;
+                    let told = matches!(step, Step::Waits) && self.flags_without_a_folder(place, add, remove).await?;
+                    return Ok(if told { Step::Done(vec![]) } else { step });
+                };
+                let there = self.session.store_flags(uid, '+', &Flags::parse(add)).await?
+                    && self.session.store_flags(uid, '-', &Flags::parse(remove)).await?;
+                if !there {
+                    self.keep_if_marked(place, add).await?;
+                }
                 Ok(Step::Done(vec![]))
             }
             PendingOp::Expunge { place } => {
@@ -161,39 +196,58 @@ impl Worker<'_> {
     /// Copies or moves on the mail server; where the original is gone there, uploads what the user has.
     async fn transfer(&mut self, verb: &str, from: &Place, upload: &Upload<'_>) -> Result<Step, SyncError> {
         if let Some(placed) = self.placed_before(upload).await? {
+            // A move may have been cut off between the copy and the removal.
+            if verb == "MOVE"
+                && let Some(uid) = self.open_at(from).await?
+            {
+                self.session.remove(uid).await?;
+            }
             return Ok(Step::Done(placed));
         }
-        if let Some(uid) = self.open_at(from).await? {
-            self.mark_begun(upload).await?;
+        if self.open_at(from).await?.is_some() {
+            let note = self.mark_begun(upload).await?;
+            // The note may have closed the folder, or made the other one.
+            let Some(uid) = self.open_at(from).await? else {
+                return Ok(Step::Done(self.upload_after_all(upload).await?));
+            };
             let moves = verb == "MOVE" && self.session.has("MOVE");
             let has_uidplus = self.session.has("UIDPLUS");
             let there = has_uidplus || !self.session.search(&format!("UID {uid}")).await?.is_empty();
             if there {
                 let answer = self.session.transfer(if moves { "MOVE" } else { "COPY" }, uid, upload.folder_name).await;
                 let placed = match answer {
-                    Err(ImapError::Refused { status, .. }) if status.code_arguments("TRYCREATE").is_some() => {
-                        self.session.tell(&Command::new("CREATE").folder(upload.folder_name)).await?;
-                        self.session.transfer(if moves { "MOVE" } else { "COPY" }, uid, upload.folder_name).await?
-                    }
                     // The original is gone (RFC 5530): what is here is uploaded.
                     Err(ImapError::Refused { status, .. })
                         if status.code_arguments("EXPUNGEISSUED").is_some()
                             || status.code_arguments("NONEXISTENT").is_some() =>
                     {
-                        None
+                        return Ok(Step::Done(self.upload_after_all(upload).await?));
+                    }
+                    Err(refused @ ImapError::Refused { .. }) => {
+                        self.mark_refused(upload).await?;
+                        return Err(refused.into());
                     }
                     other => other?,
                 };
                 if placed.is_some() || !has_uidplus {
-                    if verb == "MOVE" && !moves {
+                    let placed = self.placed_at(upload, placed, &note).await?;
+                    if verb == "MOVE"
+                        && !moves
+                        && let Some(uid) = self.open_at(from).await?
+                    {
                         self.session.remove(uid).await?;
                     }
-                    let placed = self.placed_at(upload, placed).await?;
                     return Ok(Step::Done(placed));
                 }
             }
         }
-        Ok(Step::Done(self.upload(upload).await?))
+        Ok(Step::Done(self.upload_after_all(upload).await?))
+    }
+
+    /// Uploads what the mail server cannot copy.
+    async fn upload_after_all(&mut self, upload: &Upload<'_>) -> Result<Placed, SyncError> {
+        self.mark_refused(upload).await?;
+        self.upload(upload).await
     }
 
     /// Opens the folder in which the mail server has a message; gives its UID there. `None` if that is not known.
@@ -243,6 +297,11 @@ impl Worker<'_> {
         // Still here: its upload told no number (no UIDPLUS), so it waits for its folder to be looked at.
         Ok(if still_here { Step::Waits } else { Step::Done(vec![]) })
     }
+}
+
+/// Whether a change brings a message that may be nowhere else.
+fn holds_a_message(op: &PendingOp) -> bool {
+    matches!(op, PendingOp::Append { .. } | PendingOp::Copy { .. } | PendingOp::Move { .. })
 }
 
 /// The message that a change needs, and the one that it makes.

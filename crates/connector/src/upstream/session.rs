@@ -244,17 +244,24 @@ impl Session {
         Ok(uids)
     }
 
-    /// Adds (`sign` is `+`) or removes (`-`) flags of a message of the open folder. Nothing happens if it is gone.
+    /// Adds (`sign` is `+`) or removes (`-`) flags of a message of the open folder. `false` if it is gone.
     ///
     /// # Errors
     /// [`ImapError`].
-    pub async fn store_flags(&mut self, uid: u32, sign: char, flags: &Flags) -> Result<(), ImapError> {
+    pub async fn store_flags(&mut self, uid: u32, sign: char, flags: &Flags) -> Result<bool, ImapError> {
         if flags.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let command = Command::new(format!("UID STORE {uid} {sign}FLAGS.SILENT ({})", flags.to_text()));
-        self.in_folder(&command, |_| {}).await?;
-        Ok(())
+        // Not silently: of a message that is gone, the server says nothing.
+        let command = Command::new(format!("UID STORE {uid} {sign}FLAGS ({})", flags.to_text()));
+        let mut there = false;
+        self.in_folder(&command, |response| {
+            if let Response::Data(Data::Fetch(fetched)) = response {
+                there |= fetched.uid == Some(uid);
+            }
+        })
+        .await?;
+        Ok(there)
     }
 
     /// Uploads a message. Gives UIDVALIDITY and UID where the server tells them (UIDPLUS).

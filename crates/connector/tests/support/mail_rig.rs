@@ -31,6 +31,7 @@ impl MailRig {
         let accounts = [(ALICE, "alice \"pw\" \\ é"), (BOB, "bob-pw")];
         let accounts = accounts.map(|(user, password)| (user.to_owned(), password.to_owned()));
         let mut setup = Setup { version: "7.2.0".into(), accounts: accounts.into(), ..Setup::default() };
+        setup.keep_one_of_each_submission();
         change(&mut setup);
         Self { rig: ::mail_rig::MailRig::with(&dir.path().join("mail"), setup).unwrap(), _dir: dir }
     }

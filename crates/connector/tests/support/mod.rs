@@ -2,9 +2,12 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod lab;
+pub mod local_client;
 pub mod mail_rig;
 pub mod persons_pc;
 pub mod program;
+pub mod proxy;
 pub mod site;
 pub mod vendor;
 
@@ -25,7 +28,10 @@ use lockstep_connector::{
 };
 use mail_rig::MailRig;
 use mail_store::{Message, Store};
-use protocol::{Version, message::Gate};
+use protocol::{
+    Version,
+    message::{Gate, MailServer},
+};
 use tokio::{sync::watch, task::JoinSet};
 
 /// The version that the connector under test calls itself.
@@ -48,11 +54,16 @@ impl Connector {
     }
 
     pub fn with_password(rig: &MailRig, user: &str, password: &str, data: &Path) -> Self {
+        Self::at(rig.mail_server(), user, password, data)
+    }
+
+    /// With a mail server that is somewhere else than the rig says.
+    pub fn at(mail: MailServer, user: &str, password: &str, data: &Path) -> Self {
         // Another test of this program may have been first.
         let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter("lockstep_connector=debug").try_init();
         let store = StoreHandle::open(&data.join("mail.sqlite")).unwrap();
         let gate = Arc::new(GateKeeper::new(GateMachine::new(version(), None, Timestamp::now())));
-        let settings = MailSettings::new(rig.mail_server(), user, password, VERSION).unwrap();
+        let settings = MailSettings::new(mail, user, password, VERSION).unwrap();
         let settings = watch::Sender::new(Arc::new(settings));
         let progress = Arc::new(sync::Progress::default());
         let stop = watch::Sender::new(false);
@@ -161,9 +172,18 @@ pub fn now() -> i64 {
 }
 
 /// Waits until `what` is so, looking often.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) -> Duration {
+pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl FnMut() -> F) -> Duration {
+    until_within(Duration::from_secs(20), what, is_so).await
+}
+
+/// As [`until`], with another limit.
+pub async fn until_within<F: Future<Output = bool>>(
+    limit: Duration,
+    what: &str,
+    mut is_so: impl FnMut() -> F,
+) -> Duration {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(20) {
+    while start.elapsed() < limit {
         if is_so().await {
             return start.elapsed();
         }

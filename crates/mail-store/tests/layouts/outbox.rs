@@ -47,6 +47,18 @@ fn states_follow_each_other_and_only_what_is_due_is_due() {
 }
 
 #[test]
+fn a_message_that_was_sent_without_an_answer_stays_so_and_is_tried_again_when_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("mail.sqlite")).unwrap();
+    let id = queue(&mut store, "1");
+    store.set_outbox_state(id, OutboxState::Sending, "", 0, 11).unwrap();
+    store.set_outbox_state(id, OutboxState::Sending, "the connection broke", 30, 12).unwrap();
+    assert!(store.outbox_due(29).unwrap().is_empty());
+    let due = store.outbox_due(30).unwrap();
+    assert_eq!((due[0].state, due[0].attempts), (OutboxState::Sending, 1));
+}
+
+#[test]
 fn collecting_garbage_takes_only_what_is_finished_and_old() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(&dir.path().join("mail.sqlite"));

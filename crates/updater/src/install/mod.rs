@@ -76,7 +76,7 @@ pub enum InstallError {
     #[error("this program is damaged; download it again")]
     Program(#[from] release::carried_root::CarriedRootError),
     /// No vendor's root is to be had, or not a usable one.
-    #[error("{which} is not a usable root of trust; {remedy}")]
+    #[error("{} is not a usable root of trust; {remedy}", which.root())]
     Root {
         /// Whose.
         which: Believed,

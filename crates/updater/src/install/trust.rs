@@ -29,6 +29,17 @@ pub enum Believed {
     Folder,
 }
 
+impl Believed {
+    /// The root itself, in words.
+    pub fn root(self) -> &'static str {
+        match self {
+            Self::Pinned => "the root.json that this computer has pinned",
+            Self::Carried => "the root that this program carries",
+            Self::Folder => "the folder's root.json",
+        }
+    }
+}
+
 impl fmt::Display for Believed {
     /// Ends the phrase "the vendor that …".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
