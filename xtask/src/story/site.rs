@@ -166,7 +166,7 @@ impl Site {
     pub fn device_page(&self, pc: &str) -> Result<String> {
         let devices = self.status()?["devices"].as_array().cloned().unwrap_or_default();
         let device = devices.iter().find(|d| d["pc"] == pc).with_context(|| format!("{pc} is not known"))?;
-        let id = device["id"].as_str().context("a device without an id")?;
+        let id = device["device"].as_str().context("a device without an id")?;
         let browser = self.console()?;
         browser.open(&format!("{}/console/pc/{id}", self.url))?;
         browser.text()
