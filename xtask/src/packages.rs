@@ -61,6 +61,8 @@ pub const ELEVATION: &[Package] = &[
 /// What the tests need besides [`DEMO`], [`WEBMAIL`] and [`ELEVATION`].
 pub const TEST: &[Package] = &[
     package("mbsync", "isync", "a mail program that synchronises"),
+    package("neomutt", "neomutt", "a mail program that people use"),
+    package("tmux", "tmux", "a terminal for it, whose keys and screen tests can drive"),
     package("neomutt", "neomutt", "a mail program for people"),
     package("tmux", "tmux", "typing into it"),
     package("/usr/share/doc/python3-venv", "python3-venv", "python-tuf in an environment of its own"),

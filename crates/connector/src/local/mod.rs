@@ -9,14 +9,16 @@
 //! | Attack | Defence |
 //! |---|---|
 //! | from another machine | the listener must be bound to a loopback address, and peers must have one |
-//! | another user of this PC | a password of its own, made at setup, compared in constant time; wrong ones cost seconds, without ever locking the user out |
-//! | connections by the thousand | [`MAX_CONNECTIONS`] for each server; before login a connection lives for a minute |
+//! | another user of this PC | a password of its own, made at setup, compared in constant time; wrong ones cost seconds, the more the more there are, without ever locking the user out |
+//! | connections by the thousand | [`MAX_CONNECTIONS`] for each server; before login a connection lives for a minute, however busy, and makes room for a new one when there are too many |
+//! | many big messages at once | one allowance for all connections of a server (`room`); a FETCH is written item by item |
 //! | hostile commands and messages | see the modules: framing, MIME, submission |
 
 mod credentials;
 pub mod imap;
 mod listener;
 pub(crate) mod mime;
+mod room;
 pub mod smtp;
 pub mod store_thread;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod tests;
 
 pub use credentials::Credentials;
 pub use listener::ServeError;
+use room::Room;
 pub use store_thread::{CallError, StoreHandle};
 
 use std::sync::Arc;
@@ -56,8 +59,9 @@ pub async fn serve_imap(
 ) -> Result<(), ServeError> {
     const FULL: &[u8] = b"* BYE too many connections, try again later\r\n";
     let stop = shutdown.clone();
-    listener::serve(listener, FULL, shutdown, move |stream| {
-        imap::connection::run(stream, context.clone(), stop.clone())
+    let room = Room::default();
+    listener::serve(listener, FULL, shutdown, move |stream, guest| {
+        imap::connection::run(stream, context.clone(), room.clone(), guest, stop.clone())
     })
     .await
 }
@@ -73,8 +77,9 @@ pub async fn serve_submission(
 ) -> Result<(), ServeError> {
     const FULL: &[u8] = b"421 4.7.0 too many connections, try again later\r\n";
     let stop = shutdown.clone();
-    listener::serve(listener, FULL, shutdown, move |stream| {
-        smtp::connection::run(stream, context.clone(), stop.clone())
+    let room = Room::default();
+    listener::serve(listener, FULL, shutdown, move |stream, guest| {
+        smtp::connection::run(stream, context.clone(), room.clone(), guest, stop.clone())
     })
     .await
 }

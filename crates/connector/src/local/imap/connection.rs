@@ -2,6 +2,8 @@
 
 use super::framing::{Frame, Framer};
 use super::session::{Next, Output, Session};
+use crate::local::listener::Guest;
+use crate::local::room::Room;
 use crate::local::{CallError, LocalContext, StoreHandle, stopped};
 use std::io;
 use std::time::Duration;
@@ -9,10 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// A client that has not logged in is closed after this silence …
-const SILENCE_BEFORE_LOGIN: Duration = Duration::from_secs(60);
-/// … one that has, after this (RFC 3501, section 5.4: at least 30 minutes).
+/// A client that has not logged in by then is closed, however busy it is …
+const TIME_TO_LOG_IN: Duration = Duration::from_secs(60);
+/// … one that has, after this silence (RFC 3501, section 5.4: at least 30 minutes).
 const SILENCE: Duration = Duration::from_secs(31 * 60);
 /// A client that does not read its answers is closed after this.
 const UNREAD: Duration = Duration::from_secs(5 * 60);
@@ -26,6 +29,9 @@ struct Connection {
     notices: watch::Receiver<Option<String>>,
     shutdown: watch::Receiver<bool>,
     buffer: Vec<u8>,
+    guest: Guest,
+    /// When the client must have logged in.
+    log_in_by: Instant,
 }
 
 /// Why waiting for input ended.
@@ -41,6 +47,8 @@ enum Input {
 pub(in crate::local) async fn run(
     stream: TcpStream,
     context: LocalContext,
+    room: Room,
+    guest: Guest,
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (reader, writer) = stream.into_split();
@@ -51,10 +59,18 @@ pub(in crate::local) async fn run(
         session.alert(&text);
     }
     let greeting = session.greeting();
-    let framer = Framer::default();
-    let buffer = vec![0; 16 * 1024];
-    let mut connection =
-        Connection { reader, writer, framer, session: Some(session), store: context.store, notices, shutdown, buffer };
+    let mut connection = Connection {
+        reader,
+        writer,
+        framer: Framer::new(&room),
+        session: Some(session),
+        store: context.store,
+        notices,
+        shutdown,
+        buffer: vec![0; 16 * 1024],
+        guest,
+        log_in_by: Instant::now() + TIME_TO_LOG_IN,
+    };
     connection.write(&greeting).await?;
     connection.serve().await
 }
@@ -141,6 +157,9 @@ impl Connection {
             })
             .await
             .map_err(|error: CallError| io::Error::other(error))?;
+        if session.is_authenticated() {
+            self.guest.logged_in();
+        }
         self.session = Some(session);
         Ok(output)
     }
@@ -152,13 +171,13 @@ impl Connection {
             if let Some(frame) = self.framer.next(expect) {
                 return Ok(Input::Frame(frame));
             }
-            let silence = if logged_in { SILENCE } else { SILENCE_BEFORE_LOGIN };
+            let deadline = if logged_in { Instant::now() + SILENCE } else { self.log_in_by };
             tokio::select! {
                 read = self.reader.read(&mut self.buffer) => match read? {
                     0 => return Ok(Input::End),
                     n => self.framer.push(&self.buffer[..n]),
                 },
-                () = tokio::time::sleep(silence) => return Ok(Input::Silence),
+                () = tokio::time::sleep_until(deadline) => return Ok(Input::Silence),
                 () = stopped(&mut self.shutdown) => return Ok(Input::Shutdown),
             }
         }

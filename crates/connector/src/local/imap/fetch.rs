@@ -256,7 +256,7 @@ fn shown(item: &Item, message: &Message, bytes: &[u8], parsed: Option<&Part>, se
         Item::Rfc822Text => with_literal("RFC822.TEXT ", &bytes[fields::header_length(bytes)..]),
         Item::Envelope => {
             out.extend(b"ENVELOPE ");
-            structure::envelope(out, bytes);
+            structure::envelope(out, &bytes[..fields::header_length(bytes)]);
         }
         Item::Body | Item::BodyStructure => {
             let extended = matches!(item, Item::BodyStructure);

@@ -6,6 +6,9 @@
 //! | `{4294967295}` before or after login | limits by what is allowed now; a synchronising literal is refused before a byte of it is sent, another is skipped without being kept |
 //! | a literal announced and never sent | memory grows only with what arrives |
 //! | many literals in one command | all of them count together |
+//! | many connections with big literals | one allowance for all ([`Room`]) |
+
+use crate::local::room::{Room, Taken};
 
 /// Most bytes of a command outside literals.
 pub(super) const MAX_LINE: usize = 64 * 1024;
@@ -15,6 +18,8 @@ pub(super) const MAX_ARGUMENTS: usize = 256 * 1024;
 pub(super) const MAX_APPEND: usize = 64 * 1024 * 1024;
 /// Most bytes of all literals before login.
 pub(super) const MAX_BEFORE_LOGIN: usize = 4 * 1024;
+/// Literals up to this size do not count against the allowance of all connections.
+const SMALL: usize = 64 * 1024;
 /// The longest non-synchronising literal that is skipped; a longer one closes the connection.
 const MAX_SKIP: usize = 1024 * 1024 * 1024;
 
@@ -29,6 +34,8 @@ pub(super) enum Frame {
     Continue,
     /// A command of this tag had a literal that is too big; it has been skipped.
     TooBig(String),
+    /// A command of this tag had a literal that is too big for now, because of other connections; it has been skipped.
+    NoRoom(String),
     /// The line limit is exceeded: the connection cannot be saved.
     Overflow,
 }
@@ -46,7 +53,7 @@ pub(super) enum Expect {
 }
 
 /// The bytes received and not yet given out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Framer {
     input: Vec<u8>,
     /// Bytes of `input` already given out: removed once at each `push`.
@@ -57,11 +64,32 @@ pub(super) struct Framer {
     literal_left: usize,
     /// Bytes of `command` that came in literals.
     literals: usize,
-    /// The present command is too big: throw it away to its end.
-    skipping: bool,
+    /// The present command cannot be taken: throw it away to its end.
+    skipping: Option<Why>,
+    /// What the big literals of the present command hold of the allowance of all connections.
+    taken: Taken,
+}
+
+/// Why a command is thrown away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    TooBig,
+    NoRoom,
 }
 
 impl Framer {
+    pub(super) fn new(room: &Room) -> Framer {
+        Framer {
+            input: Vec::new(),
+            consumed: 0,
+            command: Vec::new(),
+            literal_left: 0,
+            literals: 0,
+            skipping: None,
+            taken: room.nothing(),
+        }
+    }
+
     /// Takes what came from the client.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.input.drain(..self.consumed);
@@ -71,10 +99,14 @@ impl Framer {
 
     /// The next frame, or `None` if more bytes are needed.
     pub(super) fn next(&mut self, expect: Expect) -> Option<Frame> {
+        if self.command.is_empty() && self.literal_left == 0 {
+            // The command before has been carried out.
+            self.taken.give_back();
+        }
         loop {
             if self.literal_left > 0 {
                 let take = self.literal_left.min(self.input.len() - self.consumed);
-                if !self.skipping {
+                if self.skipping.is_none() {
                     self.command.extend_from_slice(&self.input[self.consumed..self.consumed + take]);
                 }
                 self.consumed += take;
@@ -89,14 +121,12 @@ impl Framer {
                 if line <= MAX_LINE {
                     return None;
                 }
-                *self = Framer::default();
-                return Some(Frame::Overflow);
+                return Some(self.overflow());
             };
             let line = &waiting[..=end];
             self.consumed += end + 1;
             if line.len() + self.command.len() - self.literals > MAX_LINE {
-                *self = Framer::default();
-                return Some(Frame::Overflow);
+                return Some(self.overflow());
             }
             let Expect::Command { authenticated } = expect else {
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -111,23 +141,22 @@ impl Framer {
                 true if is_append(&self.command) => MAX_APPEND,
                 true => MAX_ARGUMENTS,
             };
-            let too_big = self.skipping || self.literals.saturating_add(length) > limit;
-            match (too_big, synchronising) {
+            if self.skipping.is_none() && self.literals.saturating_add(length) > limit {
+                self.skipping = Some(Why::TooBig);
+            }
+            if self.skipping.is_none() && length > SMALL && !self.taken.grow(length) {
+                self.skipping = Some(Why::NoRoom);
+            }
+            match (self.skipping.is_some(), synchronising) {
                 (false, true) => {
                     self.expect_literal(length);
                     return Some(Frame::Continue);
                 }
                 (false, false) => self.expect_literal(length),
                 // Refused: the client will not send the literal, nor the rest of the command.
-                (true, true) => {
-                    self.skipping = true;
-                    return Some(self.finish());
-                }
-                (true, false) if length > MAX_SKIP => return Some(Frame::Overflow),
-                (true, false) => {
-                    self.skipping = true;
-                    self.literal_left = length;
-                }
+                (true, true) => return Some(self.finish()),
+                (true, false) if length > MAX_SKIP => return Some(self.overflow()),
+                (true, false) => self.literal_left = length,
             }
         }
     }
@@ -140,7 +169,19 @@ impl Framer {
     fn finish(&mut self) -> Frame {
         self.literals = 0;
         let command = std::mem::take(&mut self.command);
-        if std::mem::take(&mut self.skipping) { Frame::TooBig(tag_of(&command)) } else { Frame::Command(command) }
+        match self.skipping.take() {
+            Some(Why::TooBig) => Frame::TooBig(tag_of(&command)),
+            Some(Why::NoRoom) => Frame::NoRoom(tag_of(&command)),
+            None => Frame::Command(command),
+        }
+    }
+
+    /// Forgets everything.
+    fn overflow(&mut self) -> Frame {
+        self.taken.give_back();
+        (self.input, self.command, self.skipping) = (Vec::new(), Vec::new(), None);
+        (self.consumed, self.literal_left, self.literals) = (0, 0, 0);
+        Frame::Overflow
     }
 }
 
@@ -179,7 +220,7 @@ mod tests {
     const LOGIN: Expect = Expect::Command { authenticated: false };
 
     fn frames(input: &[u8], expect: Expect) -> Vec<Frame> {
-        let mut framer = Framer::default();
+        let mut framer = Framer::new(&Room::default());
         framer.push(input);
         std::iter::from_fn(|| framer.next(expect)).take(100).collect()
     }
@@ -209,6 +250,24 @@ mod tests {
     }
 
     #[test]
+    fn big_literals_of_all_connections_share_one_allowance() {
+        let room = Room::of(150_000);
+        let (mut one, mut two) = (Framer::new(&room), Framer::new(&room));
+        one.push(b"a APPEND x {100000}\r\n");
+        assert_eq!(one.next(OPEN), Some(Frame::Continue));
+        two.push(b"b APPEND x {100000}\r\nc APPEND x {60000}\r\n");
+        assert_eq!(two.next(OPEN), Some(Frame::NoRoom("b".into())));
+        assert_eq!(two.next(OPEN), Some(Frame::Continue), "a small one does not count");
+        one.push(&[b'x'; 100_000]);
+        one.push(b"\r\n");
+        assert!(matches!(one.next(OPEN), Some(Frame::Command(_))));
+        assert_eq!(one.next(OPEN), None, "the next command is waited for: the last one has been carried out");
+        let mut three = Framer::new(&room);
+        three.push(b"d APPEND x {100000}\r\n");
+        assert_eq!(three.next(OPEN), Some(Frame::Continue));
+    }
+
+    #[test]
     fn endless_lines_are_not_kept() {
         assert_eq!(frames(&[b'a'; MAX_LINE + 1], OPEN)[0], Frame::Overflow);
         let mut many = Vec::new();
@@ -227,7 +286,7 @@ mod tests {
         #[test]
         fn how_the_bytes_are_cut_makes_no_difference(cuts in proptest::collection::vec(1usize..9, 1..40)) {
             let input = b"a LOGIN {3}\r\nbob {2+}\r\nhi\r\nb NOOP\r\nc APPEND x {4+}\r\nab\r\n\r\n".as_slice();
-            let mut framer = Framer::default();
+            let mut framer = Framer::new(&Room::default());
             let (mut found, mut rest) = (Vec::new(), input);
             for cut in cuts.iter().cycle() {
                 let (now, later) = rest.split_at((*cut).min(rest.len()));

@@ -166,6 +166,10 @@ impl Session {
             (Frame::TooBig(tag), _) => {
                 Running::Refused(tag, Refusal::no("TOOBIG", "too big; messages can have up to 64 MiB"))
             }
+            (Frame::NoRoom(tag), _) => Running::Refused(
+                tag,
+                Refusal::no("LIMIT", "too many big messages are under way at the same time; try again in a moment"),
+            ),
             (Frame::Overflow, _) => Running::Overflow,
             (Frame::Line(_) | Frame::Continue, before) => before,
         };
@@ -240,7 +244,8 @@ impl Session {
             Ok(Done::Logout) => (format!("* BYE good-bye\r\n{tag} OK LOGOUT completed\r\n"), Next::Close, None),
             Ok(Done::WrongPassword) => {
                 self.failures += 1;
-                let pause = Some(Duration::from_secs(u64::from(self.failures.min(5))));
+                let own = Duration::from_secs(u64::from(self.failures.min(5)));
+                let pause = Some(own.max(self.credentials.refused(std::time::Instant::now())));
                 let line = Refusal::no("AUTHENTICATIONFAILED", "wrong user name or password").line(&tag);
                 if self.failures >= MAX_FAILURES {
                     (format!("{line}* BYE too many wrong passwords\r\n"), Next::Close, pause)

@@ -7,6 +7,8 @@ pub(super) enum DataError {
     TooBig,
     /// A CR or LF on its own.
     BareLineEnd,
+    /// Other connections hold too much.
+    NoRoom,
 }
 
 /// Reads a message up to `CRLF.CRLF`.
@@ -73,13 +75,23 @@ impl DataReader {
         (bytes.len(), None)
     }
 
+    /// Bytes kept so far.
+    pub(super) fn kept(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Keeps nothing more; the end is still looked for.
+    pub(super) fn give_up(&mut self, error: DataError) {
+        self.error.get_or_insert(error);
+        self.message = Vec::new();
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         if self.error.is_some() {
             return;
         }
         if self.message.len() + bytes.len() > self.limit {
-            self.error = Some(DataError::TooBig);
-            self.message = Vec::new();
+            self.give_up(DataError::TooBig);
             return;
         }
         self.message.extend_from_slice(bytes);

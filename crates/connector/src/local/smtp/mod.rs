@@ -8,6 +8,7 @@
 //! | SMTP smuggling: `LF.LF`, `CR.CR` and the like as an end of data that the next server sees and we do not | only `CRLF.CRLF` ends a message, and a message with a bare CR or LF is refused ([`data`]) |
 //! | injecting commands by addresses or parameters | addresses are parsed, without control characters ([`address`]) |
 //! | submission by another user of the PC | AUTH before MAIL; wrong passwords cost seconds |
+//! | many messages at once | one allowance for all connections; a message beyond it is refused for now |
 //! | messages, lines and recipient lists without end | 64 MiB, 4 KiB and 500; 20 wrong commands end the connection |
 
 mod address;

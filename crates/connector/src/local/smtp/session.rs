@@ -34,6 +34,8 @@ pub(super) enum Action {
     Reply(String),
     /// Send this reply after a pause: a wrong password costs time.
     Pause(Duration, String),
+    /// Send this reply after a pause, and close.
+    PauseAndClose(Duration, String),
     /// Send this reply and close.
     Close(String),
     /// Send this reply, then read a message.
@@ -84,6 +86,10 @@ impl Session {
     pub(super) fn greeting(&self) -> String {
         let version: String = self.version.chars().filter(|c| c.is_ascii_graphic()).collect();
         format!("220 localhost ESMTP lockstep-connector {version}\r\n")
+    }
+
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated
     }
 
     /// Takes a line without its CRLF.
@@ -204,9 +210,10 @@ impl Session {
             return Action::Reply("235 2.7.0 welcome".into());
         }
         self.failures += 1;
-        let pause = Duration::from_secs(u64::from(self.failures.min(5)));
+        let own = Duration::from_secs(u64::from(self.failures.min(5)));
+        let pause = own.max(self.credentials.refused(std::time::Instant::now()));
         if self.failures >= 5 {
-            return Action::Close("421 4.7.0 too many wrong passwords".into());
+            return Action::PauseAndClose(pause, "421 4.7.0 too many wrong passwords".into());
         }
         Action::Pause(pause, "535 5.7.8 wrong user name or password".into())
     }
@@ -295,7 +302,11 @@ mod tests {
 
     fn say(session: &mut Session, line: &str) -> String {
         match session.line(line.as_bytes()) {
-            Action::Reply(r) | Action::Pause(_, r) | Action::Close(r) | Action::Data(r) => r,
+            Action::Reply(r)
+            | Action::Pause(_, r)
+            | Action::PauseAndClose(_, r)
+            | Action::Close(r)
+            | Action::Data(r) => r,
         }
     }
 

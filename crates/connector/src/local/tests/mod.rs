@@ -5,6 +5,7 @@
 mod curl;
 mod harness;
 mod mbsync;
+mod neomutt;
 mod python;
 mod samples;
 mod sockets;

@@ -28,7 +28,11 @@ impl Client {
     /// The next line; empty at the end.
     async fn line(&mut self) -> String {
         let mut line = String::new();
-        tokio::time::timeout(Duration::from_secs(10), self.0.read_line(&mut line)).await.expect("no answer").unwrap();
+        // A connection that was cut off has ended too.
+        let read = tokio::time::timeout(Duration::from_secs(60), self.0.read_line(&mut line)).await.expect("no answer");
+        if let Err(error) = read {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        }
         line
     }
 
@@ -76,8 +80,8 @@ async fn too_many_connections_are_told_to_come_back_and_room_is_made_again() {
     let servers = Servers::start().await;
     let mut open = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
-        let mut client = Client::connect(servers.imap).await;
-        assert!(client.line().await.starts_with("* OK"));
+        let mut client = Client::log_in(servers.imap).await;
+        client.until("a OK").await;
         open.push(client);
     }
     assert_eq!(Client::connect(servers.imap).await.line().await, "* BYE too many connections, try again later\r\n");
@@ -85,6 +89,66 @@ async fn too_many_connections_are_told_to_come_back_and_room_is_made_again() {
     drop(open);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(Client::connect(servers.imap).await.line().await.starts_with("* OK"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_cannot_keep_the_user_out() {
+    let servers = Servers::start().await;
+    let mut user = Client::log_in(servers.imap).await;
+    user.until("a OK").await;
+    let mut strangers = Vec::new();
+    for _ in 0..2 * MAX_CONNECTIONS {
+        let mut stranger = Client::connect(servers.imap).await;
+        assert!(stranger.line().await.starts_with("* OK"));
+        strangers.push(stranger);
+    }
+    assert_eq!(strangers[0].line().await, "", "the oldest stranger made room");
+    let mut again = Client::log_in(servers.imap).await;
+    again.until("a OK").await;
+    user.say("b NOOP\r\n").await;
+    user.until("b OK").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_wrong_passwords_wait_longer_and_the_right_one_does_not_wait() {
+    let servers = Servers::start().await;
+    let guess = || async {
+        let mut client = Client::connect(servers.imap).await;
+        client.line().await;
+        let asked = Instant::now();
+        client.say("a LOGIN alice@example.test wrong\r\n").await;
+        let answer = tokio::time::timeout(Duration::from_secs(60), client.until("a NO")).await.unwrap();
+        assert!(answer.contains("[AUTHENTICATIONFAILED]"), "{answer}");
+        asked.elapsed()
+    };
+    let waited = futures_util::future::join_all((0..30).map(|_| guess())).await;
+    assert!(waited.iter().max().unwrap() >= &Duration::from_secs(3), "{waited:?}");
+    let asked = Instant::now();
+    Client::log_in(servers.imap).await.until("a OK").await;
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_for_a_big_message_in_many_ways_is_answered_piece_by_piece() {
+    let servers = Servers::start().await;
+    let drafts = servers.store.call(|s| Ok(s.folder_by_name("Drafts")?.unwrap().id)).await.unwrap();
+    let body = format!("Subject: big\r\n\r\n{}", "0123456789abcdef".repeat(65_536));
+    servers.store.call(move |s| s.append(drafts, body.as_bytes(), &mail_store::Flags::new(), 1, 1)).await.unwrap();
+    let mut client = Client::log_in(servers.imap).await;
+    let items: Vec<String> = (0..1_000).map(|i| format!("BODY.PEEK[]<{i}.2000000>")).collect();
+    client.say(&format!("b SELECT Drafts\r\nc FETCH 1 ({})\r\n", items.join(" "))).await;
+    client.until("BODY[]<0> {").await;
+    // A gigabyte is on its way; another client is served meanwhile, and the notice comes when the answer is whole.
+    let mut other = Client::log_in(servers.imap).await;
+    other.say("b NOOP\r\n").await;
+    other.until("b OK").await;
+    servers.notices.send_replace(Some("not inside an answer".into()));
+    let mut read = 0_usize;
+    let mut buffer = vec![0; 1 << 20];
+    while read < 50_000_000 {
+        read += tokio::io::AsyncReadExt::read(&mut client.0, &mut buffer).await.unwrap();
+        assert!(!buffer.windows(7).any(|w| w == b"[ALERT]"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

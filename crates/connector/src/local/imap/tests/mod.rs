@@ -58,7 +58,12 @@ impl Mailbox {
     /// A client that has not logged in.
     fn stranger(&self) -> Client {
         let session = Session::new(Arc::new(Credentials::new("alice", "secret")), "7.3.0".into());
-        Client { store: Rc::clone(&self.store), session, framer: Framer::default(), state: Next::Command }
+        Client {
+            store: Rc::clone(&self.store),
+            session,
+            framer: Framer::new(&crate::local::room::Room::default()),
+            state: Next::Command,
+        }
     }
 
     /// A client that has.

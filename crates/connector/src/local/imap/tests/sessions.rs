@@ -77,3 +77,11 @@ fn moving_within_a_folder_gives_the_message_a_new_uid() {
     let moved = client.ok("MOVE 1 INBOX");
     assert!(moved.contains(" 1 3] moved\r\n* 1 EXPUNGE\r\n* 2 EXISTS\r\n"), "{moved}");
 }
+
+#[test]
+fn an_envelope_has_nothing_of_the_body_also_when_the_body_is_fetched_with_it() {
+    let mailbox = Mailbox::with_messages(0);
+    mailbox.deliver(1, "", "Subject: outer\r\n\r\nFrom: someone@x.org\r\nDate: today\r\n");
+    let answer = mailbox.reader().ok("FETCH 1 (BODY.PEEK[TEXT] ENVELOPE)");
+    assert!(answer.ends_with("ENVELOPE (NIL \"outer\" NIL NIL NIL NIL NIL NIL NIL NIL))\r\n"), "{answer}");
+}
