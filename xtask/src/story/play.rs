@@ -79,15 +79,18 @@ pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(W
     let prepared = Prepared::set_out(&mut world)?;
     let stubborn = world.stubborn_session(stage)?;
     let flipped = world.flip(narrator)?;
-    outcome.rows[0].cut_off = CutOff::Seconds(world.after_the_flip(flipped, narrator)?);
+    let [alice, erin, frank] = world.after_the_flip(flipped, narrator)?;
     let offline = world.refused(prepared, narrator)?;
     world.nobody_else_is_blocked(stubborn, narrator)?;
-    world.accepted(narrator)?;
-    world.later(&offline, narrator)?;
+    let carol = world.accepted(narrator)?;
+    let bob = world.later(&offline, narrator)?;
     outcome.kills = world.away_comes_back(narrator)?;
     world.server_goes_back(narrator)?;
     world.taken_over(stage, narrator)?;
     world.rows_after(&mut outcome)?;
+    for (row, online) in [(0, alice), (1, bob), (2, carol), (4, erin), (5, frank)] {
+        outcome.rows[row].cut_off = CutOff::Seconds(online.duration_since(flipped).as_secs_f64());
+    }
     outcome.rows[3].cut_off = CutOff::WasOff;
     Ok((world, outcome))
 }

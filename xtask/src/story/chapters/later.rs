@@ -1,6 +1,7 @@
 //! Step 13: the updater is installed on pc-refuses after all.
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 
 use super::refused::{DRAFT, NOTES, Offline, PLAN, PLAN_HERE, PLAN_THERE};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 
 impl World {
     /// Everything that was kept arrives, exactly once.
-    pub(in crate::story) fn later(&mut self, offline: &Offline, narrator: Narrator) -> Result<()> {
+    pub(in crate::story) fn later(&mut self, offline: &Offline, narrator: Narrator) -> Result<Timestamp> {
         narrator.step("13", "Later: the updater is installed on pc-refuses from the integration page");
         let [read, flag, moved, deleted, quarrel] = NOTES;
         let there = MailClient::direct(&self.site.mail, &self.refuses.user);
@@ -28,7 +29,7 @@ impl World {
 
         self.refuses.install_updater(&self.site, UPDATER)?;
         self.refuses.wait_for_connector(NEW)?;
-        self.refuses.wait_for_gate("online", NEW, SOON)?;
+        let online = self.refuses.wait_for_gate("online", NEW, SOON)?;
         let here = self.refuses.mail_program()?;
         MailClient::direct(&self.site.mail, &self.ready.user).wait_for("INBOX", &offline.to_alice, SOON)?;
         here.wait_for("INBOX", &offline.to_bob, SOON)?;
@@ -61,6 +62,6 @@ impl World {
             "The draft that was changed on both sides is there in both versions; the message that was flagged here",
         );
         narrator.say("and deleted there is deleted.");
-        Ok(())
+        Ok(online)
     }
 }

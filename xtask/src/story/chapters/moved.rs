@@ -26,7 +26,11 @@ impl World {
         Ok(flipped)
     }
 
-    pub(in crate::story) fn after_the_flip(&mut self, flipped: Timestamp, narrator: Narrator) -> Result<f64> {
+    pub(in crate::story) fn after_the_flip(
+        &mut self,
+        flipped: Timestamp,
+        narrator: Narrator,
+    ) -> Result<[Timestamp; 3]> {
         let online = self.ready.wait_for_gate("online", NEW, SOON)?;
         narrator.step("8", "pc-ready moves by itself");
         let seconds = online.duration_since(flipped).as_secs_f64();
@@ -39,10 +43,9 @@ impl World {
         let to_alice = self.ledger.send(&MailClient::direct(&self.site.mail, &dave), &dave, &self.ready.user)?;
         alice.wait_for("INBOX", &to_alice, SOON)?;
         narrator.say("Mail goes both ways.");
-        for pc in [&self.reinstalls, &self.admin] {
-            pc.wait_for_gate("online", NEW, SOON)?;
-        }
+        let erin = self.reinstalls.wait_for_gate("online", NEW, SOON)?;
+        let frank = self.admin.wait_for_gate("online", NEW, SOON)?;
         narrator.say("pc-reinstalls and pc-admin have moved just as silently: each has an updater by now.");
-        Ok(seconds)
+        Ok([online, erin, frank])
     }
 }
