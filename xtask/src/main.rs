@@ -54,6 +54,16 @@ enum Figure {
         #[arg(long)]
         built: bool,
     },
+    /// Seconds and bytes that the upgrade of a mailbox's database from 7.1 to 7.3 costs
+    Migrate {
+        /// Bytes of mail
+        #[arg(long, value_delimiter = ',', default_value = "100MB,1GB,5GB", value_parser = xtask::bench::migrate::parse_size)]
+        sizes: Vec<u64>,
+        /// Where the stores are made; a little more than the largest size is needed, twice for a while [default: the
+        /// system's temporary directory]
+        #[arg(long)]
+        dir: Option<std::path::PathBuf>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -65,5 +75,6 @@ fn main() -> Result<()> {
         Chore::Bench { what: Figure::CutOver { runs, connectors, built } } => {
             xtask::bench::cut_over::bench(runs, &connectors, built)
         }
+        Chore::Bench { what: Figure::Migrate { sizes, dir } } => xtask::bench::migrate::bench(&sizes, dir.as_deref()),
     }
 }

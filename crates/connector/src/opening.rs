@@ -25,6 +25,10 @@ const TELL: Duration = Duration::from_millis(250);
 /// How often it is looked whether the updater counts this version as healthy.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Messages that are made searchable at a time, and the pause after them.
+const PIECE: u32 = 200;
+const BREATH: Duration = Duration::from_millis(10);
+
 /// The store's schema that a version reads and writes: 7.1 and before 1, 7.2 2, later ones 3. A build without a release's
 /// number (0.x) has all that there is.
 pub fn schema_of(version: &Version) -> Schema {
@@ -145,6 +149,25 @@ async fn contract(
     }
     if let Err(error) = store.call(Store::contract).await {
         tracing::warn!(%error, "the mailbox keeps what older versions need; the next start tries again");
+    }
+}
+
+/// Makes messages searchable that an older version brought, in pieces between which others get at the store.
+pub(crate) async fn fill_search(store: StoreHandle) {
+    let mut pieces = 0;
+    loop {
+        match store.call(|store| store.fill_search(PIECE)).await {
+            Ok(true) => pieces += 1,
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(%error, "older messages are searched more slowly until the next start");
+                return;
+            }
+        }
+        tokio::time::sleep(BREATH).await;
+    }
+    if pieces > 0 {
+        tracing::info!(pieces, "older messages can be searched quickly now");
     }
 }
 

@@ -146,6 +146,7 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     let upgrade = installer::run(installer_task(&options, version, &account, server, &gate, &told));
     tasks.spawn(sync::run(store.clone(), gate.clone(), live.settings(), progress.clone()));
     tasks.spawn(read_password_again(live.clone(), progress.clone()));
+    tasks.spawn(opening::fill_search(store.clone()));
     tasks.spawn(tidy::run(store.clone(), tidy::AFTER_START));
     let keeper = keeper::Keeper {
         data: options.data.clone(),

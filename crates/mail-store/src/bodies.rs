@@ -2,8 +2,8 @@
 
 use crate::header::header_length;
 use crate::store::Change;
-use crate::{Error, Result, Schema, Store};
-use rusqlite::{Connection, OptionalExtension, types};
+use crate::{Error, MessageId, Result, Schema, Store};
+use rusqlite::{Connection, OptionalExtension, blob::Blob, types};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::Read;
@@ -97,6 +97,34 @@ pub(crate) fn header(conn: &Connection, id: &BodyId) -> Result<Vec<u8>> {
         }
     }
     Err(missing(id))
+}
+
+/// Reads the headers of many messages, since schema 2. What came from schema 1 lies under the message's own id, in the order
+/// of the file, and is read without looking its body up.
+pub(crate) struct Headers<'c> {
+    conn: &'c Connection,
+    blob: Option<Blob<'c>>,
+}
+
+impl<'c> Headers<'c> {
+    pub(crate) fn new(conn: &'c Connection) -> Headers<'c> {
+        Headers { conn, blob: None }
+    }
+
+    pub(crate) fn read(&mut self, message: MessageId, body: &BodyId) -> Result<Vec<u8>> {
+        let mut place = self.conn.prepare_cached("SELECT header FROM mail_bodies WHERE id = ?1 AND body = ?2")?;
+        let Some(length) = place.query_row((message, body), |r| r.get::<_, i64>(0)).optional()? else {
+            return header(self.conn, body);
+        };
+        match &mut self.blob {
+            Some(blob) => blob.reopen(message.0)?,
+            none => *none = Some(self.conn.blob_open("main", "mail_bodies", "raw", message.0, true)?),
+        }
+        let Some(blob) = &mut self.blob else { return Err(missing(body)) };
+        let mut header = vec![0; (length.max(0) as usize).min(blob.size().max(0) as usize)];
+        blob.read_exact(&mut header).map_err(|e| Error::Damaged(format!("body {body}: {e}")))?;
+        Ok(header)
+    }
 }
 
 fn missing(id: &BodyId) -> Error {

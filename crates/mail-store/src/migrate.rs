@@ -1,17 +1,18 @@
 //! From the schema that a file has to the one that this program runs on.
 //!
 //! ```text
-//!  nothing ──► 1 ──► 2 ──► 3 ──► search filled ··· health confirmed ··· what schema 1 needs is dropped
-//!              each step: one transaction          batch by batch        Store::contract
+//!  nothing ──► 1 ──► 2 ──► 3 ··· search filled ··· health confirmed ··· what schema 1 needs is dropped
+//!              each step: one      Store::fill_search,                   Store::contract
+//!              transaction         piece by piece, in use
 //! ```
 //!
-//! Killed or out of disk in the middle of a step, SQLite takes the whole step back; the next start begins it anew. The
-//! filling keeps its place in the store itself. Without room for a step the store stays on the schema it has, which this
+//! Killed or out of disk in the middle of a step, SQLite takes the whole step back; the next start begins it anew. Without
+//! room for a step the store stays on the schema it has, which this
 //! program can run on as well as the older one: mail goes on, and the next start tries again.
 
-use crate::schema::Schema;
-use crate::{Error, Result, platform, search};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use crate::schema::{Batch, Schema};
+use crate::{Error, Result, platform};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,8 +24,6 @@ const READABLE_FROM: &str = "readable-from";
 
 /// Bytes that a step writes for each message, at most in practice: rows, indexes, and the same again in the log.
 const STEP_BYTES: u64 = 700;
-/// Bytes that a message's row of `search` takes.
-const SEARCH_BYTES: u64 = 600;
 /// Bytes that any step needs, however small the store is.
 const SLACK: u64 = 1024 * 1024;
 
@@ -42,7 +41,7 @@ pub struct Progress {
     pub what: &'static str,
     /// Messages done in this step …
     pub done: u64,
-    /// … of how many.
+    /// … of how many. Steps that do not look at messages stay at 0.
     pub total: u64,
 }
 
@@ -139,7 +138,7 @@ pub(crate) fn bring_up_to_date(
     listen: Listener,
 ) -> Result<Migrated> {
     let start = Facts::read(conn, path)?;
-    let steps = limit.number().saturating_sub(start.found) + u32::from(limit == Schema::Three);
+    let steps = limit.number().saturating_sub(start.found);
     let migrating = start.found > 0 && start.found < limit.number();
     if migrating {
         conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -155,20 +154,13 @@ pub(crate) fn bring_up_to_date(
         match step(conn, path, limit, &mut tell) {
             Ok(Some(schema)) => break schema,
             Ok(None) => {}
-            Err((Some(schema), error)) if error.is_disk_full() => {
+            Err(Stuck { left: Some(schema), error }) if error.is_disk_full() => {
                 postponed = Some(error);
                 break schema;
             }
-            Err((_, error)) => return Err(error),
+            Err(Stuck { error, .. }) => return Err(error),
         }
     };
-    if schema == Schema::Three {
-        let listen = &mut |done, total| listen(&Progress { step: steps, steps, what: SEARCH, done, total });
-        match fill_search(conn, path, listen) {
-            Err(error) if error.is_disk_full() => postponed = Some(error),
-            other => other?,
-        }
-    }
     if migrating {
         // The log's bytes go back to the disk at once. Where that fails, the log stays and is as good.
         let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
@@ -179,8 +171,6 @@ pub(crate) fn bring_up_to_date(
     Ok(Migrated { schema, postponed })
 }
 
-const SEARCH: &str = "making messages searchable";
-
 fn what(to: Schema) -> &'static str {
     match to {
         Schema::One => "making the mailbox",
@@ -189,43 +179,52 @@ fn what(to: Schema) -> &'static str {
     }
 }
 
-/// Makes one step, or says on which schema the program runs because there is none to make. An error comes with the schema
-/// that the store still has, if a program can run on it.
-#[allow(clippy::type_complexity, reason = "an error and what is left")]
+/// A step that failed.
+struct Stuck {
+    /// The schema that the store still has, if it is one to run on.
+    left: Option<Schema>,
+    error: Error,
+}
+
+impl<E: Into<Error>> From<E> for Stuck {
+    fn from(error: E) -> Stuck {
+        Stuck { left: None, error: error.into() }
+    }
+}
+
+/// Makes one step, or says on which schema the program runs because there is none to make.
 fn step(
     conn: &mut Connection,
     path: &Path,
     limit: Schema,
     tell: &mut dyn FnMut(Schema, u64, u64),
-) -> Result<Option<Schema>, (Option<Schema>, Error)> {
-    let database = |e: rusqlite::Error| (None, Error::from(e));
+) -> Result<Option<Schema>, Stuck> {
     // Read again under the lock in every round: another process may have migrated meanwhile.
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database)?;
-    let facts = Facts::read(&tx, path).map_err(|e| (None, e))?;
-    let now = facts.runs_on(limit).map_err(|e| (None, e))?;
-    let to = match now {
-        None => Schema::One,
-        Some(now) if now == limit => return Ok(Some(now)),
-        Some(now) => now.next().unwrap_or(limit),
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let facts = Facts::read(&tx, path)?;
+    let Some(now) = facts.runs_on(limit)? else {
+        make(tx, Schema::One, Schema::One, &mut |_, _| {})?;
+        return Ok(None);
     };
-    let messages = now.map_or(Ok(0), |now| count(&tx, now)).map_err(database)?;
+    let Some(to) = now.next().filter(|_| now < limit) else { return Ok(Some(now)) };
+    let messages = count(&tx, now)?;
     let needed = needed(to, messages);
-    if now.is_some() {
-        enough(path, needed).map_err(|e| (now, e))?;
-        tell(to, 0, messages);
-    }
-    let made = (|| {
-        to.expand(&tx, &mut |done, total| tell(to, done, total))?;
-        let readable_from = if now.is_none() { Schema::One.number() } else { facts.readable_from };
-        tx.execute(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
-            (READABLE_FROM, readable_from.to_string()),
-        )?;
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", to.number())?;
-        tx.commit()
-    })();
-    made.map(|()| None).map_err(|e| (now, full(e.into(), path, needed)))
+    let stuck = |error| Stuck { left: Some(now), error };
+    enough(path, needed).map_err(stuck)?;
+    tell(to, 0, messages);
+    let readable_from = Schema::of_number(facts.readable_from).unwrap_or(now);
+    make(tx, to, readable_from, &mut |done, total| tell(to, done, total))
+        .map_err(|error| stuck(full(error.into(), path, needed)))?;
+    Ok(None)
+}
+
+fn make(tx: Transaction, to: Schema, readable_from: Schema, batch: Batch) -> rusqlite::Result<()> {
+    to.expand(&tx, batch)?;
+    let keep = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+    tx.execute(keep, (READABLE_FROM, readable_from.to_string()))?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", to.number())?;
+    tx.commit()
 }
 
 fn count(conn: &Connection, schema: Schema) -> rusqlite::Result<u64> {
@@ -235,9 +234,8 @@ fn count(conn: &Connection, schema: Schema) -> rusqlite::Result<u64> {
 
 fn needed(to: Schema, messages: u64) -> u64 {
     let each = match to {
-        Schema::One => 0,
         Schema::Two => STEP_BYTES,
-        Schema::Three => SEARCH_BYTES,
+        Schema::One | Schema::Three => 0,
     };
     SLACK + messages * each
 }
@@ -255,19 +253,6 @@ fn full(error: Error, path: &Path, needed: u64) -> Error {
         return error;
     }
     Error::NoRoom { path: PathBuf::from(path), needed, free: platform::free_space(path) }
-}
-
-fn fill_search(conn: &mut Connection, path: &Path, listen: &mut dyn FnMut(u64, u64)) -> Result<()> {
-    let mut filling = search::Filling::start(conn)?;
-    let needed = needed(Schema::Three, filling.total());
-    if filling.total() > 0 {
-        enough(path, needed)?;
-        listen(0, filling.total());
-    }
-    while filling.batch(conn).map_err(|e| full(e, path, needed))? {
-        listen(filling.done(), filling.total());
-    }
-    Ok(())
 }
 
 /// Drops what only programs before the version before `limit` need, and says so in the store.

@@ -4,15 +4,18 @@
 //! same result.
 
 use crate::store::Change;
-use crate::{Message, MessageId, Result, Store, bodies, header::fields};
+use crate::{BodyId, Error, Message, MessageId, Result, Store, bodies, header::fields, platform};
 use mail_parser::{HeaderName, MessageParser};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension};
 
 /// Bytes; a message whose fields are longer together has no row.
 const LARGEST: usize = 32 * 1024;
 
-/// Messages searched in one transaction of the filling.
-const BATCH: i64 = 2_000;
+/// Bytes that a row takes on the disk, in practice.
+const ROW_BYTES: u64 = 600;
+
+/// Bytes of the disk that are left to mail.
+const KEPT_FREE: u64 = 16 * 1024 * 1024;
 
 /// Under this name `meta` keeps up to which message's id all rows have been made.
 const SEARCHED_TO: &str = "searched-to";
@@ -168,65 +171,55 @@ fn insert(conn: &Connection, message: MessageId, header: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Making the rows of messages that came before schema 3, or by an older program since.
-pub(crate) struct Filling {
-    /// Ids up to here are done.
-    at: i64,
-    done: u64,
-    total: u64,
+impl Store {
+    /// Makes the rows of messages that came before schema 3, or by an older program since: of at most so many in one
+    /// transaction, and keeps in the store how far it is. True if there may be more. For idle times: until a message has its
+    /// row, its header is searched.
+    ///
+    /// Errors: [`Error::NoRoom`] when the disk has little room left, which mail needs more.
+    pub fn fill_search(&mut self, at_most: u32) -> Result<bool> {
+        if !self.schema.has_search() {
+            return Ok(false);
+        }
+        let needed = KEPT_FREE + u64::from(at_most) * ROW_BYTES;
+        if let Some(free) = platform::free_space(self.path()).filter(|free| *free < needed) {
+            return Err(Error::NoRoom { path: self.path().to_owned(), needed, free: Some(free) });
+        }
+        self.change(|c| c.fill_search(at_most))
+    }
 }
 
-impl Filling {
-    pub(crate) fn start(conn: &Connection) -> Result<Filling> {
-        let at = conn
-            .query_row("SELECT value FROM meta WHERE key = ?1", [SEARCHED_TO], |r| r.get::<_, String>(0))
-            .optional()?
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        let total: i64 =
-            conn.query_row(&format!("SELECT COUNT(*) FROM messages m WHERE {MISSING}"), [at], |r| r.get(0))?;
-        Ok(Filling { at, done: 0, total: total.max(0) as u64 })
-    }
-
-    pub(crate) fn done(&self) -> u64 {
-        self.done
-    }
-
-    pub(crate) fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Does one batch, and keeps in the store how far it is; false if nothing was left.
-    pub(crate) fn batch(&mut self, conn: &mut Connection) -> Result<bool> {
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut missing =
-            tx.prepare_cached(&format!("SELECT id, body FROM messages m WHERE {MISSING} ORDER BY id LIMIT ?2"))?;
-        let rows = missing.query_map((self.at, BATCH), |r| Ok((r.get(0)?, r.get(1)?)))?;
-        let rows: Vec<(MessageId, crate::BodyId)> = rows.collect::<rusqlite::Result<_>>()?;
-        drop(missing);
+impl Change<'_> {
+    fn fill_search(&self, at_most: u32) -> Result<bool> {
+        let at: Option<String> =
+            self.sql.query_row("SELECT value FROM meta WHERE key = ?1", [SEARCHED_TO], |r| r.get(0)).optional()?;
+        let at: i64 = at.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut missing = self.sql.prepare_cached(
+            "SELECT id, body FROM messages m WHERE id > ?1 \
+             AND NOT EXISTS (SELECT 1 FROM search s WHERE s.message = m.id) ORDER BY id LIMIT ?2",
+        )?;
+        let rows = missing.query_map((at, at_most), |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let rows: Vec<(MessageId, BodyId)> = rows.collect::<rusqlite::Result<_>>()?;
+        let mut headers = bodies::Headers::new(&self.sql);
         for (message, body) in &rows {
-            match bodies::header(&tx, body) {
-                Ok(header) => insert(&tx, *message, &header)?,
+            match headers.read(*message, body) {
+                Ok(header) => insert(&self.sql, *message, &header)?,
                 // A missing body is told to whoever reads the message; the others are searchable all the same.
-                Err(crate::Error::Damaged(_)) => {}
+                Err(Error::Damaged(_)) => {}
                 Err(e) => return Err(e),
             }
         }
-        let end: i64 = match rows.last() {
+        let to: i64 = match rows.last() {
             Some((message, _)) => message.0,
-            None => tx.query_row("SELECT COALESCE(MAX(id), 0) FROM messages", [], |r| r.get(0))?,
+            None => self.sql.query_row("SELECT COALESCE(MAX(id), 0) FROM messages", [], |r| r.get(0))?,
         };
-        if end > self.at {
-            tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", (SEARCHED_TO, end.to_string()))?;
-            tx.commit()?;
+        if to > at {
+            let keep = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+            self.sql.prepare_cached(keep)?.execute((SEARCHED_TO, to.to_string()))?;
         }
-        self.at = self.at.max(end);
-        self.done += rows.len() as u64;
         Ok(!rows.is_empty())
     }
 }
-
-const MISSING: &str = "m.id > ?1 AND NOT EXISTS (SELECT 1 FROM search s WHERE s.message = m.id)";
 
 #[cfg(test)]
 mod tests {

@@ -63,6 +63,10 @@ impl Store {
         self.postponed.as_ref()
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// This version has proved healthy: drops what only versions before the one before it need. Does nothing the
     /// second time.
     pub fn contract(&mut self) -> Result<()> {

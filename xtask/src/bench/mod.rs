@@ -1,3 +1,4 @@
 //! The figures, each from real parts in release builds.
 
 pub mod cut_over;
+pub mod migrate;

@@ -430,6 +430,10 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        // A test that failed left it running.
+        if let Some(left) = self.status() {
+            ::mail_rig::process::signal(left.pid, "KILL");
+        }
         if self.mounted {
             // Lazily: a connector that a failed test left behind must not keep it.
             let _ = Command::new("umount").arg("-l").arg(self.data()).status();

@@ -27,7 +27,7 @@ use lockstep_connector::{
     sync,
 };
 use mail_rig::MailRig;
-use mail_store::{Message, Store};
+use mail_store::{Message, Schema, Store};
 use protocol::{
     Version,
     message::{Gate, MailServer},
@@ -53,15 +53,24 @@ impl Connector {
         Self::with_password(rig, user, rig.password(user), data)
     }
 
+    /// Shut, as the version that knows the store's schemas up to this one.
+    pub fn limited(rig: &MailRig, user: &str, data: &Path, schema: Schema) -> Self {
+        let store = Store::open_limited(&data.join("mail.sqlite"), schema, &mut |_| {}).unwrap();
+        Self::with_store(rig.mail_server(), user, rig.password(user), StoreHandle::start(store))
+    }
+
     pub fn with_password(rig: &MailRig, user: &str, password: &str, data: &Path) -> Self {
         Self::at(rig.mail_server(), user, password, data)
     }
 
     /// With a mail server that is somewhere else than the rig says.
     pub fn at(mail: MailServer, user: &str, password: &str, data: &Path) -> Self {
+        Self::with_store(mail, user, password, StoreHandle::open(&data.join("mail.sqlite")).unwrap())
+    }
+
+    fn with_store(mail: MailServer, user: &str, password: &str, store: StoreHandle) -> Self {
         // Another test of this program may have been first.
         let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter("lockstep_connector=debug").try_init();
-        let store = StoreHandle::open(&data.join("mail.sqlite")).unwrap();
         let gate = Arc::new(GateKeeper::new(GateMachine::new(version(), None, Timestamp::now())));
         let settings = MailSettings::new(mail, user, password, VERSION).unwrap();
         let settings = watch::Sender::new(Arc::new(settings));

@@ -46,6 +46,8 @@ CREATE UNIQUE INDEX mail_uid ON mail (folder, uid);
 CREATE UNIQUE INDEX mail_remote_uid ON mail (folder, remote_uid) WHERE remote_uid IS NOT NULL;
 CREATE INDEX mail_modseq ON mail (folder, modseq);
 CREATE INDEX mail_body ON mail (body);
+-- A folder is listed from here: its rows lie as far apart as their bodies are long.
+CREATE INDEX mail_list ON mail (folder, uid, remote_uid, local_only, flags, date, size, modseq, body);
 
 -- What waits to be sent or uploaded and is in no folder.
 CREATE TABLE bodies (

@@ -1,7 +1,7 @@
 //! Schema 2 → 3: what quick resynchronisation and search need.
 //!
 //! Only columns, a table and triggers are added; the triggers keep right what programs of the older schemas write without
-//! knowing of it. The rows of `search` for messages that are here already are made afterwards, in batches
+//! knowing of it. The rows of `search` for messages that are here already are made afterwards, while the store is in use
 //! ([`crate::search`]); until a message has one, its header is read.
 
 use rusqlite::Transaction;

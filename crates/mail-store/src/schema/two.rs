@@ -1,31 +1,42 @@
 //! Schema 1 → 2: bodies apart from the index.
 //!
-//! No body is moved. `mail` stays where it is under the name `mail_bodies`, as the place of the bodies that were there; the
-//! new, small index is filled from the first columns of its rows, which SQLite reads without the pages that a body
-//! overflows into. New bodies go to `bodies`. For programs of schema 1, `mail` is a view from now on, with triggers that
-//! take what they write to where it belongs.
+//! No body is moved, and none is read. `mail` stays where it is under the name `mail_bodies`, as the place of the bodies that
+//! were there; the new, small index is filled from 7.1's list of each folder, which is in place of those rows' first columns, so that the
+//! file is not read from end to end. New bodies go to `bodies`. For programs of schema 1, `mail` is a view from now on, with
+//! triggers that take what they write to where it belongs.
 
 use super::Batch;
-use rusqlite::Transaction;
+use rusqlite::{Transaction, types::ToSqlOutput};
 
 /// Rows copied between two words of progress.
 const ROWS: u64 = 5_000;
 
 pub(super) fn expand(tx: &Transaction, batch: Batch) -> rusqlite::Result<()> {
     tx.execute_batch(INDEX)?;
-    let total = tx.query_row("SELECT COUNT(*) FROM mail", [], |r| r.get::<_, i64>(0))?.max(0) as u64;
-    let mut copy = tx.prepare(COPY)?;
-    let mut done = 0;
-    loop {
-        batch(done, total);
-        match copy.execute([ROWS as i64])? {
-            0 => break,
-            rows => done += rows as u64,
-        }
-    }
-    drop(copy);
+    copy(tx, batch)?;
     tx.execute_batch(REPLACE)?;
     tx.execute_batch(VIEW)
+}
+
+fn copy(tx: &Transaction, batch: Batch) -> rusqlite::Result<()> {
+    let total = tx.query_row("SELECT COUNT(*) FROM mail", [], |r| r.get::<_, i64>(0))?.max(0) as u64;
+    let mut from = tx.prepare(FROM)?;
+    let columns = from.column_count();
+    let mut into = tx.prepare(INTO)?;
+    let mut rows = from.query([])?;
+    let mut done = 0;
+    while let Some(row) = rows.next()? {
+        for column in 0..columns {
+            into.raw_bind_parameter(column + 1, ToSqlOutput::Borrowed(row.get_ref(column)?))?;
+        }
+        into.raw_execute()?;
+        done += 1;
+        if done % ROWS == 0 {
+            batch(done, total);
+        }
+    }
+    batch(total, total);
+    Ok(())
 }
 
 pub(super) fn drop_what_one_needs(tx: &Transaction) -> rusqlite::Result<()> {
@@ -48,16 +59,18 @@ CREATE TABLE messages (
 );
 ";
 
-const COPY: &str = "
-INSERT INTO messages (id, folder, uid, remote_uid, local_only, flags, date, size, modseq, body)
-    SELECT id, folder, uid, remote_uid, local_only, flags, date, size, modseq, body FROM mail
-    WHERE id > COALESCE((SELECT MAX(id) FROM messages), 0) ORDER BY id LIMIT ?1";
+const FROM: &str = "SELECT id, folder, uid, remote_uid, local_only, flags, date, size, modseq, body \
+     FROM mail INDEXED BY mail_list ORDER BY folder, uid";
+
+const INTO: &str = "INSERT INTO messages (id, folder, uid, remote_uid, local_only, flags, date, size, modseq, body) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 const REPLACE: &str = "
 DROP TRIGGER mail_kept;
 DROP INDEX mail_uid;
 DROP INDEX mail_remote_uid;
 DROP INDEX mail_modseq;
+DROP INDEX mail_list;
 ALTER TABLE mail RENAME TO mail_bodies;
 CREATE UNIQUE INDEX messages_uid ON messages (folder, uid);
 CREATE UNIQUE INDEX messages_remote_uid ON messages (folder, remote_uid) WHERE remote_uid IS NOT NULL;

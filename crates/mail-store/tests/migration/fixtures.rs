@@ -39,8 +39,9 @@ fn what_7_1_and_7_2_left_is_all_there_in_7_3() {
         assert_eq!(found, schema.number());
         drop(raw);
         assert_eq!(seen(&open(&path, schema)), expected, "{name} as its own version sees it");
-        let store = open(&path, Schema::Three);
+        let mut store = open(&path, Schema::Three);
         assert_eq!(seen(&store), expected, "{name} as 7.3 sees it");
+        while store.fill_search(7).unwrap() {}
         let inbox = store.folder_by_name("INBOX").unwrap().unwrap().id;
         for message in store.messages(inbox).unwrap() {
             let fields = store.search_fields(&message).unwrap();

@@ -18,12 +18,15 @@ const SAMPLE: usize = 10;
 const STORE: &str = "LOCKSTEP_TEST_MIGRATED_STORE";
 const SEED: &str = "LOCKSTEP_TEST_SEED";
 
-/// Not a test: what is killed. Migrates to the newest schema, as a start does, and contracts, as a healthy version does.
+/// Not a test: what is killed. Migrates to the newest schema, as a start does, makes messages searchable, and contracts, as a
+/// healthy version does.
 #[test]
 #[ignore = "run by the tests below, under strace"]
 fn victim() {
     let path = PathBuf::from(std::env::var_os(STORE).unwrap());
-    open(&path, Schema::Three).contract().unwrap();
+    let mut store = open(&path, Schema::Three);
+    while store.fill_search(5).unwrap() {}
+    store.contract().unwrap();
 }
 
 #[test]
@@ -119,7 +122,8 @@ fn check(path: &Path, before: &str, point: &str) {
         }
         Err(other) => panic!("{point}: {other}"),
     }
-    let store = open(path, Schema::Three);
+    let mut store = open(path, Schema::Three);
     assert!(store.postponed().is_none(), "{point}");
+    while store.fill_search(100).unwrap() {}
     assert!(seen(&store) == before, "{point}: not what was there before");
 }

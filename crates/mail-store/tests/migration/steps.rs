@@ -17,8 +17,8 @@ fn a_store_of_7_1_is_one_of_7_3_after_one_start_with_everything_in_it_and_says_h
     assert_eq!((store.schema(), seen(&store)), (Schema::Three, before));
     assert!(store.postponed().is_none());
     let steps: Vec<u32> = heard.iter().map(|p| p.step).collect();
-    assert!(heard.iter().all(|p| p.steps == 3 && p.done <= p.total) && steps.is_sorted(), "{heard:?}");
-    assert!((1..=3).all(|step| steps.contains(&step)), "{heard:?}");
+    assert!(heard.iter().all(|p| p.steps == 2 && p.done <= p.total) && steps.is_sorted(), "{heard:?}");
+    assert!((1..=2).all(|step| steps.contains(&step)), "{heard:?}");
     assert!(heard.iter().any(|p| p.done == p.total && p.total > 10), "{heard:?}");
 }
 
@@ -80,11 +80,15 @@ fn nothing_accepted_after_the_migration_is_lost_by_a_rollback_to_7_2_or_7_1_and_
         let header = store.header(&message.body).unwrap();
         assert_eq!(store.search_fields(&message).unwrap(), SearchFields::of(&header));
     }
+    while store.fill_search(3).unwrap() {}
+    for message in store.messages(inbox).unwrap() {
+        let header = store.header(&message.body).unwrap();
+        assert_eq!(store.search_fields(&message).unwrap(), SearchFields::of(&header), "from the table");
+    }
     drop(store);
     let raw = rusqlite::Connection::open(&path).unwrap();
     let count = |sql: &str| raw.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
     let messages = count("SELECT COUNT(*) FROM messages");
-    drop(open(&path, Schema::Three));
     assert_eq!(count("SELECT COUNT(*) FROM search"), messages, "what older versions brought is searchable too");
     assert_eq!(count("SELECT COUNT(*) FROM vanished WHERE modseq = 0"), 0, "also what went by older versions");
 }

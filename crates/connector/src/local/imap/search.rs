@@ -4,12 +4,14 @@ use super::search_keys::{Criteria, Key};
 use super::selected::Selected;
 use crate::local::mime::{address, fields};
 use mail_parser::{MessageParser, PartType};
-use mail_store::{Message, Store};
+use mail_store::{Message, SearchFields, Store};
 
 /// A piece ends after this many bytes of messages looked into …
 const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 /// … or this many messages.
 const PIECE_MESSAGES: usize = 2_000;
+/// What a message's fields for SEARCH count for, in bytes.
+const FIELDS_BYTES: u64 = 512;
 
 /// A SEARCH under way.
 pub(super) struct SearchJob {
@@ -39,7 +41,8 @@ impl SearchJob {
             let Some(uid) = self.left.pop() else { return Ok(true) };
             let Some(message) = store.messages_by_uid(selected.folder, &[uid])?.pop() else { continue };
             let recent = selected.is_recent(uid);
-            let mut candidate = Candidate { store, message: &message, recent, header: None, body: None, bytes: 0 };
+            let mut candidate =
+                Candidate { store, message: &message, recent, fields: None, header: None, body: None, bytes: 0 };
             if candidate.matches(&self.key)? {
                 if let Some(highest) = &mut self.modseq {
                     *highest = message.modseq.max(*highest);
@@ -66,6 +69,7 @@ impl SearchJob {
 struct Candidate<'a> {
     store: &'a Store,
     message: &'a Message,
+    fields: Option<SearchFields>,
     recent: bool,
     header: Option<Vec<u8>>,
     body: Option<Decoded>,
@@ -101,11 +105,11 @@ impl Candidate<'_> {
             Key::Smaller(size) => self.message.size < *size,
             Key::ModSeq(modseq) => self.message.modseq >= *modseq,
             Key::Arrived(from, before) => (*from..*before).contains(&self.message.date),
-            Key::Written(from, before) => {
-                let written = written_day(self.header()?);
-                written.is_some_and(|day| (*from..*before).contains(&day))
-            }
-            Key::Field(name, words) => has_field(self.header()?, name, words),
+            Key::Written(from, before) => self.fields()?.sent.is_some_and(|day| (*from..*before).contains(&day)),
+            Key::Field(name, words) => match self.fields()?.get(name) {
+                Some(taken_out) => taken_out.is_some_and(|text| text_has(name, text, words)),
+                None => has_field(self.header()?, name, words),
+            },
             Key::Body(words) => self.body()?.text.contains(words.as_str()),
             Key::Text(words) => {
                 header_has(self.header()?, words) || {
@@ -114,6 +118,15 @@ impl Candidate<'_> {
                 }
             }
         })
+    }
+
+    /// What the store has taken out of the header: for most searches it need not be read.
+    fn fields(&mut self) -> Result<&SearchFields, mail_store::Error> {
+        if self.fields.is_none() {
+            self.fields = Some(self.store.search_fields(self.message)?);
+            self.bytes += FIELDS_BYTES;
+        }
+        Ok(self.fields.get_or_insert_default())
     }
 
     fn header(&mut self) -> Result<&[u8], mail_store::Error> {
@@ -135,28 +148,25 @@ impl Candidate<'_> {
     }
 }
 
-/// The day in the `Date` field as it is written there (RFC 3501: "disregarding time and timezone").
-fn written_day(header: &[u8]) -> Option<i64> {
-    let message = MessageParser::new().with_date_headers().parse_headers(header)?;
-    let date = message.date()?;
-    let (month, day) = (i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?);
-    let day = jiff::civil::Date::new(i16::try_from(date.year).ok()?, month, day).ok()?;
-    Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+fn has_field(header: &[u8], name: &str, words: &str) -> bool {
+    fields::fields(header).filter(|f| f.name.eq_ignore_ascii_case(name.as_bytes())).any(|f| {
+        let value = fields::unfold(f.value);
+        words.is_empty() || value_has(&value, words) || addresses_have(name, &value, words)
+    })
 }
 
-fn has_field(header: &[u8], name: &str, words: &str) -> bool {
-    fields::fields(header)
-        .filter(|f| f.name.eq_ignore_ascii_case(name.as_bytes()))
-        .any(|f| words.is_empty() || value_has(&fields::unfold(f.value), words) || addresses_have(f, words))
+/// The same of what the store has taken out of the fields of this name: a line for each, in lower case.
+fn text_has(name: &str, text: &str, words: &str) -> bool {
+    text.contains(words) || text.lines().any(|line| addresses_have(name, line.as_bytes(), words))
 }
 
 /// Whether one of a field's addresses has the words, written without comments and needless spaces: `name <local@domain>`.
-fn addresses_have(field: fields::Field, words: &str) -> bool {
-    const ADDRESSES: [&[u8]; 6] = [b"from", b"to", b"cc", b"bcc", b"sender", b"reply-to"];
-    if !ADDRESSES.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+fn addresses_have(name: &str, value: &[u8], words: &str) -> bool {
+    const ADDRESSES: [&str; 6] = ["from", "to", "cc", "bcc", "sender", "reply-to"];
+    if !ADDRESSES.iter().any(|known| name.eq_ignore_ascii_case(known)) {
         return false;
     }
-    address::parse(&fields::unfold(field.value)).iter().any(|entry| match entry {
+    address::parse(value).iter().any(|entry| match entry {
         address::Entry::Address { name, mailbox, host, .. } => {
             let name = name.as_deref().unwrap_or_default();
             let plain = [name, b" <", mailbox, b"@", host, b">"].concat();
@@ -226,16 +236,19 @@ mod tests {
 
     #[test]
     fn words_are_found_decoded() {
-        let message = "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nDate: Wed, 31 Dec 2025 23:30:00 -0800\r\n\
+        let message = "X-Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nDate: Wed, 31 Dec 2025 23:30:00 -0800\r\n\
             Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nF=FCr Dich\r\n";
         let header = message.as_bytes();
         assert!(
-            has_field(header, "subject", "grüße")
-                && has_field(header, "SUBJECT", "utf-8")
+            has_field(header, "x-subject", "grüße")
+                && has_field(header, "X-SUBJECT", "utf-8")
                 && has_field(header, "date", "")
         );
-        assert!(!has_field(header, "subject", "fehlt") && !has_field(header, "x-none", ""));
+        assert!(!has_field(header, "x-subject", "fehlt") && !has_field(header, "x-none", ""));
         assert!(decoded(header).text.contains("für dich"));
-        assert_eq!(written_day(header), Some(1_767_139_200), "31 Dec 2025, whatever the zone");
+        let fields = SearchFields::of(b"To: (the boss) Alice  Example <alice @example.test>\r\n\r\n");
+        let to = fields.to.unwrap();
+        assert!(text_has("TO", &to, "alice example <alice@example.test>") && text_has("to", &to, "the boss"));
+        assert!(!text_has("to", &to, "bob"));
     }
 }
