@@ -30,6 +30,8 @@ pub fn ci() -> Result<()> {
             "xtask",
             "--exclude",
             "lockstep-mail-rig",
+            "--exclude",
+            "lockstep-elevation-rig",
             "--bins",
             "--lib",
             "--quiet",

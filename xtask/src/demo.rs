@@ -20,7 +20,7 @@ pub fn demo(keep: bool, built: bool) -> Result<()> {
     }
     println!("This needs root, because each PC's updater runs as root and each PC's user has a number of its own.");
     println!("It changes nothing outside its own folder, besides system packages.");
-    packages::ensure_installed(packages::DEMO)?;
+    packages::ensure_installed(&[packages::DEMO, packages::WEBMAIL, packages::ELEVATION].concat())?;
     let start = Instant::now();
     let programs = Programs::build(Profile::Dev)?;
     println!("Built in {:.0} s.", start.elapsed().as_secs_f64());
@@ -47,7 +47,7 @@ fn tell(programs: &Programs, keep: bool) -> Result<()> {
         }
     };
     drop(world);
-    println!("\n{}", outcome.table());
+    println!("\n{}\n{}", outcome.table(), outcome.mailboxes());
     println!("Played in {:.0} s.", start.elapsed().as_secs_f64());
     if keep {
         println!("Everything is left for a look in {}", stage.keep().display());

@@ -12,10 +12,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{process::must, workspace};
 
-/// Versions of the connector in the story: before and after the move.
+/// Versions of the connector in the story: long ago, before the move, and after it.
+pub const OLDEST: &str = "7.1.0";
+/// See [`OLDEST`].
 pub const OLD: &str = "7.2.0";
-/// See [`OLD`].
+/// See [`OLDEST`].
 pub const NEW: &str = "7.3.0";
+/// The old line's release that the vendor lets people go back to.
+pub const BACK: &str = "7.2.4";
 
 /// Where the built programs lie.
 #[derive(Debug, Clone)]
@@ -45,7 +49,7 @@ impl Programs {
         for name in ["lockstep", "lockstep-server", "lockstep-updater", "lockstep-launcher"] {
             programs.keep(profile, name, name)?;
         }
-        for version in [OLD, NEW] {
+        for version in [OLDEST, BACK, OLD, NEW] {
             bar.set_message(format!("building lockstep-connector {version}"));
             cargo_build(profile, Some(version))?;
             programs.keep(profile, "lockstep-connector", &format!("lockstep-connector-{version}"))?;

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     MailRig,
@@ -85,6 +85,65 @@ impl MailClient {
     pub fn imap(&self, folder: &str, command: &str) -> Result<String> {
         must(self.curl().arg(format!("{}/{folder}", self.imap)).args(["-X", command]))
             .with_context(|| format!("{}: {command} in {folder}", self.user))
+    }
+
+    /// Sends a command about the one message with this subject; `{}` stands for its UID.
+    ///
+    /// # Errors
+    /// When there is not exactly one, or the server says no.
+    pub fn change(&self, folder: &str, subject: &str, command: &str) -> Result<()> {
+        let uids = self.uids(folder, &format!("SUBJECT \"{subject}\""))?;
+        let [uid] = &uids[..] else { bail!("{}: {} messages {subject:?} in {folder}", self.user, uids.len()) };
+        self.imap(folder, &command.replace("{}", uid)).map(drop)
+    }
+
+    /// Saves a message of the user's own in a folder, as a mail program does with a draft.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub fn save(&self, folder: &str, subject: &str, body: &str) -> Result<()> {
+        let message = format!("From: {0}\r\nTo: {0}\r\nSubject: {subject}\r\n\r\n{body}\r\n", self.user);
+        self.append(folder, message.as_bytes())
+    }
+
+    /// The text of the first message whose subject contains `subject`, as the server has it.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn message_with(&self, folder: &str, subject: &str) -> Result<Option<String>> {
+        let Some(uid) = self.uids(folder, &format!("SUBJECT \"{subject}\""))?.into_iter().next() else {
+            return Ok(None);
+        };
+        must(self.curl().arg(format!("{}/{folder};UID={uid}", self.imap))).map(Some)
+    }
+
+    /// Every folder, with its number of messages.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn folders(&self) -> Result<Vec<(String, u64)>> {
+        let list = must(self.curl().arg(format!("{}/", self.imap)))?;
+        let names = list.lines().filter(|l| l.starts_with("* LIST") && !l.contains("\\Noselect"));
+        let names =
+            names.filter_map(|l| l.trim_end().rsplit_once("\"/\" ").map(|(_, name)| name.trim_matches('"').to_owned()));
+        let messages = |name: String| {
+            let status = must(
+                self.curl().arg(format!("{}/", self.imap)).args(["-X", &format!("STATUS \"{name}\" (MESSAGES)")]),
+            )?;
+            let count =
+                status.split("MESSAGES ").nth(1).and_then(|rest| rest.trim_end().trim_end_matches(')').parse().ok());
+            Ok((name, count.with_context(|| status.clone())?))
+        };
+        names.map(messages).collect()
+    }
+
+    /// What the server says from its greeting to the end of a login.
+    ///
+    /// # Errors
+    /// When curl cannot be started.
+    pub fn greeting(&self) -> Result<String> {
+        let output = run(self.curl().arg("-v").arg(format!("{}/", self.imap)))?;
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Puts a message into a folder, unread, as another mail program of the user would.

@@ -117,6 +117,17 @@ impl MailRig {
         &self.dir
     }
 
+    /// As [`MailRig::become_version`], without a restart: sessions that are open stay open, as with Dovecot's
+    /// `shutdown_clients = no`.
+    ///
+    /// # Errors
+    /// When Dovecot does not take the new configuration.
+    pub fn become_version_under_way(&mut self, version: &str) -> Result<()> {
+        self.setup.version = version.into();
+        self.write()?;
+        self.doveadm(&["reload"]).map(drop)
+    }
+
     /// Its certificate, which is its own authority.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join("etc/cert.pem")

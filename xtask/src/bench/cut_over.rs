@@ -18,7 +18,7 @@ use crate::{
         Stage,
         pc::Pc,
         play::UPDATER,
-        site::{Site, VersionSource},
+        site::{NO_WEBMAIL, Site, VersionSource},
         vendor::Vendor,
     },
 };
@@ -76,7 +76,7 @@ fn one_run(programs: &Programs, n: usize) -> Result<Figures> {
     let accounts: Vec<(String, String)> =
         (0..n).map(|i| (format!("user{i}@{DOMAIN}"), format!("secret-{i}"))).collect();
     let mail = MailRig::start(&stage.path("mail"), OLD, &accounts)?;
-    let mut site = Site::start(&stage.path("site"), programs, &mut vendor, mail, VersionSource::Pushed)?;
+    let mut site = Site::start(&stage.path("site"), programs, &mut vendor, mail, NO_WEBMAIL, VersionSource::Pushed)?;
     site.must_lockstep(&["server-version", "set", OLD])?;
 
     let mut pcs = Vec::new();

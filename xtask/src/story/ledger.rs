@@ -26,15 +26,26 @@ impl Ledger {
     /// # Errors
     /// When it is not accepted.
     pub fn send(&mut self, with: &MailClient, from: &str, to: &str) -> Result<String> {
-        let subject = format!("message {} of the story", self.mails.len() + 1);
+        let subject = self.note(from, to);
         with.send(to, &subject, &format!("From {from} to {to}."))?;
-        self.mails.push(Mail { from: from.into(), to: to.into(), subject: subject.clone() });
         Ok(subject)
+    }
+
+    /// Notes a message that is about to be sent in another way, and gives its subject.
+    pub fn note(&mut self, from: &str, to: &str) -> String {
+        let subject = format!("message {} of the story", self.mails.len() + 1);
+        self.mails.push(Mail { from: from.into(), to: to.into(), subject: subject.clone() });
+        subject
     }
 
     /// How many messages a user has sent.
     pub fn sent(&self, user: &str) -> usize {
         self.mails.iter().filter(|m| m.from == user).count()
+    }
+
+    /// The subjects of all messages for a user.
+    pub fn subjects_to(&self, user: &str) -> Vec<String> {
+        self.mails.iter().filter(|m| m.to == user).map(|m| m.subject.clone()).collect()
     }
 
     /// How many messages for a user are in the mailbox on the mail server exactly once, and how many are not.

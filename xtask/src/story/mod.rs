@@ -2,6 +2,7 @@
 //!
 //! The demo narrates it, the whole-system tests assert on it, the benchmarks time it.
 
+mod chapters;
 pub mod ledger;
 pub mod narrator;
 pub mod outcome;

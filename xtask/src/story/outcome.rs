@@ -25,6 +25,10 @@ pub struct Row {
     pub before: String,
     /// And after it.
     pub after: String,
+    /// The mailbox on the mail server before the move, folder by folder.
+    pub mailbox_before: String,
+    /// And after everything.
+    pub mailbox_after: String,
     /// How long the user was cut off.
     pub cut_off: CutOff,
     /// Messages that the user has sent.
@@ -50,6 +54,13 @@ impl Outcome {
         self.rows.iter().find(|r| r.pc == pc)
     }
 
+    /// Each mailbox before and after.
+    pub fn mailboxes(&self) -> String {
+        let head = ["user", "mailbox before", "mailbox after"].map(String::from);
+        let body = self.rows.iter().map(|r| [r.user.clone(), r.mailbox_before.clone(), r.mailbox_after.clone()]);
+        aligned(std::iter::once(head).chain(body).collect())
+    }
+
     /// As a table.
     pub fn table(&self) -> String {
         let head = ["user", "PC", "before", "after", "cut off", "sent", "received", "lost"].map(String::from);
@@ -70,20 +81,23 @@ impl Outcome {
                 r.lost.to_string(),
             ]
         });
-        let lines: Vec<[String; 8]> = std::iter::once(head).chain(body).collect();
-        let widths: Vec<usize> =
-            (0..8).map(|i| lines.iter().map(|l| l[i].chars().count()).max().unwrap_or(0)).collect();
-        let mut text = String::new();
-        for line in lines {
-            for (cell, width) in line.iter().zip(&widths) {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{cell:width$}  ");
-            }
-            text.truncate(text.trim_end().len());
-            text.push('\n');
-        }
-        text
+        aligned(std::iter::once(head).chain(body).collect())
     }
+}
+
+/// Columns side by side.
+fn aligned<const N: usize>(lines: Vec<[String; N]>) -> String {
+    let widths: Vec<usize> = (0..N).map(|i| lines.iter().map(|l| l[i].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in lines {
+        for (cell, width) in line.iter().zip(&widths) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{cell:width$}  ");
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use elevation_rig::Elevation;
 use serde_json::Value;
 
 use super::site::Site;
@@ -30,6 +32,7 @@ pub struct Pc {
     connector: Option<Background>,
     program: PathBuf,
     mail_program: Option<MailClient>,
+    elevation: Option<(Arc<Elevation>, String)>,
 }
 
 impl Pc {
@@ -52,6 +55,7 @@ impl Pc {
             connector: None,
             program: PathBuf::new(),
             mail_program: None,
+            elevation: None,
         };
         pc.add_home(uid)?;
         Ok(pc)
@@ -79,7 +83,53 @@ impl Pc {
             connector: None,
             program: PathBuf::new(),
             mail_program: None,
+            elevation: None,
         })
+    }
+
+    /// From now on its user is this person, who can ask for an administrator's rights.
+    pub fn elevate_with(&mut self, elevation: &Arc<Elevation>, person: &str) {
+        self.elevation = Some((Arc::clone(elevation), person.into()));
+    }
+
+    /// How often its user was asked for the administrator's password.
+    ///
+    /// # Errors
+    /// When nobody can be asked on this PC.
+    pub fn times_asked(&self) -> Result<usize> {
+        let (elevation, person) = self.elevation.as_ref().with_context(|| format!("{}: who is asked?", self.name))?;
+        Ok(elevation.asked(person)?.len())
+    }
+
+    /// Whether there is an updater.
+    pub fn has_updater(&self) -> bool {
+        self.root.join("opt/lockstep/updater/current").exists()
+    }
+
+    /// Whether its user is signed in.
+    pub fn is_on(&self) -> bool {
+        self.connector.is_some()
+    }
+
+    /// The ends of its logs.
+    pub fn logs(&self) -> String {
+        let logs = [self.home(self.uid).join("connector.log"), self.root.join("updater.log")];
+        logs.map(|log| format!("{}:\n{}", log.display(), crate::process::tail(&log))).join("\n")
+    }
+
+    /// The schema number of the user's mailbox.
+    ///
+    /// # Errors
+    /// When there is no mailbox.
+    pub fn mailbox_schema(&self) -> Result<u32> {
+        let script = "import sqlite3, sys; \
+                      print(sqlite3.connect(sys.argv[1]).execute('PRAGMA user_version').fetchone()[0])";
+        let number = must(self.as_user(Path::new("/usr/bin/python3")).args(["-c", script]).arg(self.mailbox()))?;
+        Ok(number.trim().parse()?)
+    }
+
+    fn mailbox(&self) -> PathBuf {
+        self.data().join("mail.sqlite")
     }
 
     /// Its root directory.
@@ -154,6 +204,49 @@ impl Pc {
         Ok(())
     }
 
+    /// The user installs the connector again from the integration page, with the administrator's password.
+    ///
+    /// # Errors
+    /// What the installer says.
+    pub fn reinstall_connector(&mut self, site: &Site, version: &str) -> Result<()> {
+        let running = self.program.clone();
+        self.install_connector_without_updater(site, version)?;
+        let fresh = std::mem::replace(&mut self.program, running);
+        let mut install = self.as_user(&fresh);
+        install.args(["install", "--root"]).arg(&self.root);
+        if let Some((elevation, _)) = &self.elevation {
+            install.args(["--elevation", &elevation.command().join(" ")]);
+        }
+        must(&mut install).with_context(|| self.logs()).map(drop)
+    }
+
+    /// Waits until the connector's installer has brought the updater, starts its service as the system would, and goes on
+    /// with the connector that is installed for the machine.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn updater_comes_with_the_connector(&mut self) -> Result<()> {
+        wait_until(&format!("{}: an updater", self.name), Duration::from_secs(60), || {
+            Ok((self.has_updater() && self.active_version().is_some()).then_some(()))
+        })
+        .with_context(|| self.logs())?;
+        self.start_updater()?;
+        self.use_installed_connector();
+        Ok(())
+    }
+
+    /// What the updater says about the connector, to the user of this PC.
+    ///
+    /// # Errors
+    /// When the service does not answer.
+    pub fn updater_words(&self) -> Result<String> {
+        let status = self.updater_status()?;
+        let words = [&status["products"]["connector"]["detail"], &status["problem"]];
+        let mut words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
+        words.dedup();
+        Ok(words.join("; "))
+    }
+
     /// Waits until the updater has installed the connector for everybody.
     ///
     /// # Errors
@@ -194,6 +287,9 @@ impl Pc {
             "0",
             "--json",
         ]);
+        if let Some((elevation, _)) = &self.elevation {
+            command.args(["--elevation", &elevation.command().join(" ")]);
+        }
         let output = command.args(self.places()).stdin(input).output()?;
         ensure!(output.status.success(), "setup: {}", String::from_utf8_lossy(&output.stderr));
         let settings: Value = serde_json::from_slice(&output.stdout)?;
@@ -255,10 +351,7 @@ impl Pc {
             let there = status["running"] == true && status["gate"] == gate && status["version"] == version;
             Ok(there.then(|| status["since"].as_str().unwrap_or_default().to_owned()))
         })
-        .with_context(|| {
-            let logs = [self.home(self.uid).join("connector.log"), self.root.join("updater.log")];
-            logs.map(|log| format!("{}:\n{}", log.display(), crate::process::tail(&log))).join("\n")
-        })?;
+        .with_context(|| self.logs())?;
         Ok(since.parse()?)
     }
 
@@ -310,11 +403,19 @@ impl Pc {
 
     /// A command as this PC's user, with nothing of our own environment.
     pub fn as_user(&self, program: &Path) -> Command {
-        let mut command = Command::new("setpriv");
-        let id = self.uid.to_string();
-        command.args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--no-new-privs"]);
         let home = self.home(self.uid);
-        command.arg(program).env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").current_dir(home);
+        let mut words = match self.elevation.as_ref().map(|(elevation, person)| elevation.prefix(person)) {
+            Some(Ok(words)) => words,
+            // Where there is nothing to gain, nothing can be gained.
+            _ => {
+                let id = self.uid.to_string();
+                ["setpriv", &format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--no-new-privs"]
+                    .map(String::from)
+                    .into()
+            }
+        };
+        let mut command = Command::new(words.remove(0));
+        command.args(words).arg(program).env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").current_dir(home);
         command
     }
 }

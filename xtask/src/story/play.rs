@@ -1,39 +1,43 @@
-//! The main job, from beginning to end: a site at 7.2.0 moves to 7.3.0.
+//! The main job, from beginning to end: a site moves to the next version, and what happens to everybody.
 //!
-//! Every step checks what it claims, so a story that differs from this one ends with an error.
+//! Every step checks what it claims, so a story that differs from this one ends with an error. The chapters follow the
+//! order of events; their numbers are those of the requirement.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
+use anyhow::{Context, Result};
+use elevation_rig::{Answer, Elevation, Person};
 
 use super::{
     Stage,
+    chapters::refused::Prepared,
     ledger::Ledger,
     narrator::Narrator,
     outcome::{CutOff, Outcome, Row},
     pc::Pc,
-    site::{Site, VersionSource},
+    site::{NO_WEBMAIL, Site, VersionSource},
     vendor::Vendor,
 };
 use crate::{
-    mail_client::MailClient,
     mail_rig::{DOMAIN, MailRig},
-    process::{Background, must, wait_until},
-    programs::{NEW, OLD, Programs},
+    programs::{OLD, OLDEST, Programs},
+    webmail::WebMail,
 };
 
 /// The updater's version in every story.
 pub const UPDATER: &str = "0.1.0";
 
-const SOON: Duration = Duration::from_secs(20);
+/// Longer than anything that happens at once, on a slow machine too.
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
 /// The people of the story: account, PC, user number.
-const PEOPLE: [(&str, &str, u32); 4] = [
+const PEOPLE: [(&str, &str, u32); 6] = [
     ("alice", "pc-ready", 60001),
     ("bob", "pc-refuses", 60002),
     ("carol", "pc-accepts", 60003),
     ("dave", "pc-away", 60004),
+    ("erin", "pc-reinstalls", 60005),
+    ("frank", "pc-admin", 60006),
 ];
 
 /// Everything in the story.
@@ -45,13 +49,19 @@ pub struct World {
     pub site: Site,
     /// Updater installed.
     pub ready: Pc,
-    /// Connector without updater.
+    /// Connector without updater, whose user has no administrator's password.
     pub refuses: Pc,
-    /// Connector without updater.
+    /// Connector without updater, where somebody types the administrator's password.
     pub accepts: Pc,
     /// Updater installed, switched off since long before.
     pub away: Pc,
-    ledger: Ledger,
+    /// Connector without updater, whose user does what the warning says.
+    pub reinstalls: Pc,
+    /// Connector without updater, whose user is an administrator.
+    pub admin: Pc,
+    /// The WebMail, where the story needs one.
+    pub webmail: Option<WebMail>,
+    pub(super) ledger: Ledger,
 }
 
 /// Plays the whole story.
@@ -59,23 +69,34 @@ pub struct World {
 /// # Errors
 /// When anything differs from the story.
 pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(World, Outcome)> {
-    let mut world = World::at_the_old_version(stage, programs, VersionSource::Probe, narrator)?;
+    let mut world = World::from_the_beginning(stage, programs, narrator)?;
     let mut outcome = Outcome { rows: world.rows_before()?, kills: 0 };
     world.new_release(narrator)?;
     world.warning(narrator)?;
+    world.remedy(narrator)?;
     world.staged(narrator)?;
     world.preflight(narrator)?;
+    let prepared = Prepared::set_out(&mut world)?;
+    let stubborn = world.stubborn_session(stage)?;
     let flipped = world.flip(narrator)?;
-    let seconds = world.after_the_flip(flipped, narrator)?;
-    outcome.kills = world.power_cuts(narrator)?;
+    let [alice, erin, frank] = world.after_the_flip(flipped, narrator)?;
+    let offline = world.refused(prepared, narrator)?;
+    world.nobody_else_is_blocked(stubborn, narrator)?;
+    let carol = world.accepted(narrator)?;
+    let bob = world.later(&offline, narrator)?;
+    outcome.kills = world.away_comes_back(narrator)?;
+    world.server_goes_back(narrator)?;
+    world.taken_over(stage, narrator)?;
     world.rows_after(&mut outcome)?;
-    outcome.rows[0].cut_off = CutOff::Seconds(seconds);
+    for (row, online) in [(0, alice), (1, bob), (2, carol), (4, erin), (5, frank)] {
+        outcome.rows[row].cut_off = CutOff::Seconds(online.duration_since(flipped).as_secs_f64());
+    }
     outcome.rows[3].cut_off = CutOff::WasOff;
     Ok((world, outcome))
 }
 
 impl World {
-    /// Steps 1 to 3: a vendor, a site at the old version, and its PCs at work.
+    /// Steps 1 to 3, for a test that needs a site at work and no more: everybody but erin and frank, at the old version.
     ///
     /// # Errors
     /// When anything differs from the story.
@@ -85,32 +106,56 @@ impl World {
         source: VersionSource,
         narrator: Narrator,
     ) -> Result<Self> {
-        narrator.step("1", "The vendor signs a release");
+        let mut world = Self::founded(stage, programs, source, OLD, false, narrator)?;
+        world.people_at_work(narrator)?;
+        Ok(world)
+    }
+
+    /// Steps 1 to 3 with their history: frank and dave have been there since the version before.
+    fn from_the_beginning(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<Self> {
+        let mut world = Self::founded(stage, programs, VersionSource::Probe, OLDEST, true, narrator)?;
+        world.long_ago(narrator)?;
+        world.people_at_work(narrator)?;
+        Ok(world)
+    }
+
+    /// A vendor with signed releases, and a site whose mail server runs as `version`.
+    fn founded(
+        stage: &Stage,
+        programs: &Programs,
+        source: VersionSource,
+        version: &str,
+        with_webmail: bool,
+        narrator: Narrator,
+    ) -> Result<Self> {
+        narrator.step("1", "The vendor signs releases");
         let mut vendor = Vendor::new(stage.path("vendor"), programs)?;
         vendor.add_updater(UPDATER)?;
+        vendor.add_connector(OLDEST, ">=7.1, <7.2")?;
         vendor.add_connector(OLD, ">=7.2, <7.3")?;
         vendor.publish()?;
         narrator.say(&format!(
-            "Root 2 of 3, targets, snapshot and timestamp keys are made; connector {OLD} and updater {UPDATER} are \
-             packed, signed and published as static files on a web server (The Update Framework)."
+            "Root 2 of 3, targets, snapshot and timestamp keys are made; connectors {OLDEST} and {OLD} and updater \
+             {UPDATER} are packed, signed and published as static files on a web server (The Update Framework)."
         ));
 
-        narrator.step("2", "A site at version 7.2.0");
+        narrator.step("2", &format!("A site at version {version}"));
         let accounts = PEOPLE.map(|(name, ..)| (format!("{name}@{DOMAIN}"), format!("{name}-secret")));
-        let mail = MailRig::start(&stage.path("mail"), OLD, &accounts)?;
-        let site = Site::start(&stage.path("site"), programs, &mut vendor, mail, source)?;
+        let mail = MailRig::start(&stage.path("mail"), version, &accounts)?;
+        let webmail = with_webmail.then(|| WebMail::start(&stage.path("webmail"), &mail)).transpose()?;
+        let address = webmail.as_ref().map_or(NO_WEBMAIL, |webmail| webmail.url().trim_end_matches('/'));
+        let site = Site::start(&stage.path("site"), programs, &mut vendor, mail, address, source)?;
         if source == VersionSource::Pushed {
-            site.must_lockstep(&["server-version", "set", OLD])?;
+            site.must_lockstep(&["server-version", "set", version])?;
         }
-        site.wait_for_server_version(OLD)?;
+        site.wait_for_server_version(version)?;
         narrator.say(&format!(
-            "A mail server (Dovecot and Exim) runs as {OLD}; lockstep-server mirrors and verifies the vendor's files at {}.",
+            "A mail server (Dovecot and Exim) runs as {version}; lockstep-server mirrors and verifies the vendor's \
+             files at {}.",
             site.url()
         ));
-
-        narrator.step("3", "Four PCs, each with its own user and mail account");
         let pcs = stage.path("pcs");
-        let [ready, refuses, accepts, away] =
+        let [ready, refuses, accepts, away, reinstalls, admin] =
             PEOPLE.map(|(name, pc, uid)| Pc::new(&pcs, pc, uid, &format!("{name}@{DOMAIN}")));
         let mut world = Self {
             vendor,
@@ -119,216 +164,68 @@ impl World {
             refuses: refuses?,
             accepts: accepts?,
             away: away?,
+            reinstalls: reinstalls?,
+            admin: admin?,
+            webmail,
             ledger: Ledger::default(),
         };
-        world.people_at_work(narrator)?;
+        world.people_who_can_be_asked(stage)?;
         Ok(world)
     }
 
-    fn people_at_work(&mut self, narrator: Narrator) -> Result<()> {
-        for pc in [&mut self.ready, &mut self.away] {
-            pc.install_updater(&self.site, UPDATER)?;
-        }
-        for pc in [&mut self.refuses, &mut self.accepts] {
-            pc.install_connector_without_updater(&self.site, OLD)?;
-        }
-        for pc in [&mut self.ready, &mut self.away] {
-            pc.wait_for_connector(OLD)?;
-        }
-        for pc in [&mut self.ready, &mut self.refuses, &mut self.accepts, &mut self.away] {
-            pc.set_up(self.site.mail.password(&pc.user))?;
-            pc.sign_in()?;
-            pc.wait_for_gate("online", OLD, SOON)?;
-        }
-        narrator.say("pc-ready and pc-away got the updater from the integration page, and it installed the connector;");
-        narrator
-            .say("pc-refuses and pc-accepts run the connector alone: nobody typed an administrator's password there.");
-        self.mail_both_ways()?;
-        self.away.power_off();
-        narrator.say("Mail goes both ways on all four. pc-away is switched off.");
-        Ok(())
-    }
-
-    /// Everybody whose connector is online sends to, and receives from, the mail server.
-    fn mail_both_ways(&mut self) -> Result<()> {
-        let pcs = [&self.ready, &self.refuses, &self.accepts, &self.away];
-        for (i, pc) in pcs.iter().enumerate() {
-            self.ledger.send(pc.mail_program()?, &pc.user, &pcs[(i + 1) % pcs.len()].user)?;
-        }
-        let subjects: Vec<String> = (1..=pcs.len()).map(|n| format!("message {n} of the story")).collect();
-        for (i, pc) in pcs.iter().enumerate() {
-            let expected = &subjects[(i + pcs.len() - 1) % pcs.len()];
-            pc.mail_program()?.wait_for("INBOX", expected, SOON)?;
-        }
-        Ok(())
-    }
-
-    /// The vendor publishes the new version, and the site mirrors it.
-    ///
-    /// # Errors
-    /// When anything differs from the story.
-    pub fn new_release(&self, narrator: Narrator) -> Result<()> {
-        narrator.say(&format!("The vendor publishes connector {NEW}, for servers from 7.3; the site mirrors it."));
-        self.vendor.add_connector(NEW, ">=7.3, <7.4")?;
-        self.vendor.publish()?;
-        self.site.must_lockstep(&["refresh"])?;
-        Ok(())
-    }
-
-    fn warning(&self, narrator: Narrator) -> Result<()> {
-        narrator.step("4", "The server warns, by name");
-        let printed = self.site.must_lockstep(&["warn", "--now"])?;
-        let log = fs::read_to_string(self.site.data().join("logs/warning.log"))?;
-        narrator.show("lockstep warn --now", &printed);
-        narrator.show("cat warning.log", &log);
-        let names: Vec<&str> = log.lines().filter_map(|l| l.split_once("] User ").map(|(_, rest)| rest)).collect();
-        let expected = ["bob", "carol"].map(|n| format!("{n}@{DOMAIN} does not have installed Lockstep Updater."));
-        ensure!(names == expected, "the report names {names:?}");
-        Ok(())
-    }
-
-    /// Step 6: the new version is complete on pc-ready before the flip.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn staged(&self, narrator: Narrator) -> Result<()> {
-        let staged = || {
-            let rows = self.site.readiness(NEW)?;
-            Ok(rows
-                .iter()
-                .any(|(user, ready, staged)| *user == self.ready.user && ready == "ready" && *staged)
-                .then_some(()))
-        };
-        wait_until(&format!("pc-ready has {NEW}"), Duration::from_secs(40), staged)?;
-        ensure!(self.ready.active_version().as_deref() == Some(OLD), "pc-ready still runs {OLD}");
-        ensure!(self.ready.versions() == [OLD, NEW], "both lie on pc-ready: {:?}", self.ready.versions());
-        narrator.say(&format!("pc-ready's updater has fetched, verified and unpacked {NEW} beside {OLD}."));
-        Ok(())
-    }
-
-    fn preflight(&self, narrator: Narrator) -> Result<()> {
-        narrator.step("5", "Preflight: what if the server moved now?");
-        let table = self.site.lockstep(&["preflight", "--to", NEW])?;
-        narrator.show(&format!("lockstep preflight --to {NEW}"), &String::from_utf8_lossy(&table.stdout));
-        ensure!(table.status.code() == Some(2), "somebody would be cut off: exit code 2, not {}", table.status);
-        let rows = self.site.readiness(NEW)?;
-        let mut verdicts: Vec<(&str, &str, bool)> =
-            rows.iter().map(|(user, r, staged)| (user.as_str(), r.as_str(), *staged)).collect();
-        verdicts.sort_unstable();
-        let user = |name: &str| format!("{name}@{DOMAIN}");
-        let expected = [
-            (user("alice"), "ready", true),
-            (user("bob"), "cut-off", false),
-            (user("carol"), "cut-off", false),
-            (user("dave"), "not-seen", false),
+    /// On four PCs somebody can be asked for the administrator's password: by sudo, and on carol's by polkit.
+    fn people_who_can_be_asked(&mut self, stage: &Stage) -> Result<()> {
+        let [_, (bob, _, bobs), (carol, _, carols), _, (erin, _, erins), (frank, _, franks)] = PEOPLE;
+        let with_sudo = [
+            Person::new(bob, bobs, Answer::Refuse),
+            Person::new(erin, erins, Answer::Right),
+            Person::administrator(frank, franks),
         ];
-        let expected: Vec<(&str, &str, bool)> = expected.iter().map(|(u, r, s)| (u.as_str(), *r, *s)).collect();
-        ensure!(verdicts == expected, "preflight says {verdicts:?}");
-        narrator.step("6", "Staged first");
-        narrator.say(&format!("pc-ready has {NEW} on its disk already, verified: the move will cost it no download."));
+        let sudo = Arc::new(Elevation::sudo(&stage.path("sudo"), &with_sudo)?);
+        let polkit = Elevation::polkit(&stage.path("polkit"), &[Person::new(carol, carols, Answer::Right)])?;
+        self.refuses.elevate_with(&sudo, bob);
+        self.reinstalls.elevate_with(&sudo, erin);
+        self.admin.elevate_with(&sudo, frank);
+        self.accepts.elevate_with(&Arc::new(polkit), carol);
         Ok(())
     }
 
-    fn flip(&mut self, narrator: Narrator) -> Result<Timestamp> {
-        narrator.step("7", "The cut-over");
-        let unasked = self.site.lockstep(&["cut-over", "--to", NEW])?;
-        ensure!(!unasked.status.success(), "with users to be cut off and nobody to ask, it must refuse");
-        let text = self.site.must_lockstep(&["cut-over", "--to", NEW, "--yes"])?;
-        narrator.show(&format!("lockstep cut-over --to {NEW} --yes"), &text);
-        self.site.mail.become_version(NEW)?;
-        let flipped = Timestamp::now();
-        narrator.say(&format!("The mail server is upgraded: its greeting says {NEW}."));
-        Ok(flipped)
+    /// Everybody, in the order of the story.
+    pub fn pcs(&self) -> [&Pc; 6] {
+        [&self.ready, &self.refuses, &self.accepts, &self.away, &self.reinstalls, &self.admin]
     }
 
-    fn after_the_flip(&mut self, flipped: Timestamp, narrator: Narrator) -> Result<f64> {
-        let online = self.ready.wait_for_gate("online", NEW, SOON)?;
-        narrator.step("8", "pc-ready moves by itself");
-        let seconds = online.duration_since(flipped).as_secs_f64();
-        narrator.say(&format!("Its connector is online again as {NEW} after {seconds:.2} s. Nobody typed a password."));
-        ensure!(self.ready.active_version().as_deref() == Some(NEW), "{NEW} is active");
-        let alice = self.ready.mail_program()?;
-        let dave = format!("dave@{DOMAIN}");
-        let to_dave = self.ledger.send(alice, &self.ready.user, &dave)?;
-        MailClient::direct(&self.site.mail, &dave).wait_for("INBOX", &to_dave, SOON)?;
-        let bob = MailClient::direct(&self.site.mail, &self.refuses.user);
-        let to_alice = self.ledger.send(&bob, &self.refuses.user, &self.ready.user)?;
-        alice.wait_for("INBOX", &to_alice, SOON)?;
-        narrator.say("Mail goes both ways.");
-        for pc in [&self.refuses, &self.accepts] {
-            pc.wait_for_gate("offline", OLD, SOON)?;
-            ensure!(pc.mail_program()?.count("INBOX", "of the story")? >= 1, "{}: local mail is readable", pc.name);
+    /// Each of these sends to the next, and everybody receives.
+    pub(super) fn mail_in_a_circle(&mut self, names: &[&str]) -> Result<()> {
+        let pcs = [&self.ready, &self.refuses, &self.accepts, &self.away, &self.reinstalls, &self.admin];
+        let pcs: Vec<&Pc> = pcs.into_iter().filter(|pc| names.contains(&pc.name.as_str())).collect();
+        let mut expected = Vec::new();
+        for (i, pc) in pcs.iter().enumerate() {
+            let next = pcs[(i + 1) % pcs.len()];
+            expected.push((next, self.ledger.send(pc.mail_program()?, &pc.user, &next.user)?));
         }
-        narrator.say("pc-refuses and pc-accepts are offline, as foretold: their mail stays readable on the PC,");
-        narrator.say("and bob has just written to alice from another mail program, which nobody blocks.");
-        Ok(seconds)
-    }
-
-    /// Step 9: pc-away is switched on, and its power is cut at every rename of the upgrade.
-    fn power_cuts(&mut self, narrator: Narrator) -> Result<usize> {
-        narrator.step("9", "Power cuts");
-        let mut kills = 0;
-        for point in 1..200 {
-            let log = self.away.root().join("strace.log");
-            let mut command = under_strace(&self.away.updater_command(), point, &log);
-            let mut updater = Background::start("strace", &mut command, &self.away.root().join("updater.log"))?;
-            let done = wait_until("an end", Duration::from_secs(60), || {
-                if self.away.active_version().as_deref() == Some(NEW) && updater.is_running() {
-                    return Ok(Some(true));
-                }
-                Ok((!updater.is_running()).then_some(false))
-            })?;
-            let killed = !updater.is_running();
-            self.one_complete_version()?;
-            if done && !killed {
-                end_under_strace(&mut updater)?;
-                break;
-            }
-            kills += 1;
+        for (pc, subject) in expected {
+            pc.mail_program()?.wait_for("INBOX", &subject, SOON).with_context(|| pc.logs())?;
         }
-        ensure!(kills > 3, "only {kills} power cuts: the updater was not killed in the middle of anything");
-        self.away.start_updater()?;
-        self.away.wait_for_connector(NEW)?;
-        self.one_complete_version()?;
-        self.away.sign_in()?;
-        self.away.wait_for_gate("online", NEW, SOON)?;
-        narrator.say(&format!(
-            "pc-away is switched on; its updater is killed {kills} times, at each rename of the upgrade in turn."
-        ));
-        narrator.say(&format!("After each, one complete version was active; in the end {NEW} is, and online."));
-        Ok(kills)
-    }
-
-    /// The active version on pc-away is the old or the new one, and every file of it is the vendor's.
-    fn one_complete_version(&self) -> Result<()> {
-        let version = self.away.active_version().context("no version is active on pc-away")?;
-        ensure!([OLD, NEW].contains(&version.as_str()), "{version} is active");
-        let program = self.away.root().join("opt/lockstep/connector/current/bin/lockstep-connector");
-        let said = must(self.away.as_user(&program).arg("--version"))?;
-        ensure!(said.contains(&version), "{} says {said}", program.display());
-        let original = self.vendor.built_connector(&version);
-        ensure!(fs::read(&program)? == fs::read(&original)?, "{} is not the vendor's", program.display());
         Ok(())
     }
 
     fn rows_before(&self) -> Result<Vec<Row>> {
-        let pcs = [&self.ready, &self.refuses, &self.accepts, &self.away];
-        Ok(pcs
-            .map(|pc| Row {
-                user: pc.user.clone(),
-                pc: pc.name.clone(),
-                before: format!("{OLD} online"),
-                ..Row::default()
-            })
-            .into())
+        let row = |pc: &Pc| {
+            let before = match pc.is_on() {
+                true => state(pc)?,
+                false => format!("{OLDEST}, off"),
+            };
+            let mailbox_before = pc_mailbox(&self.site.mail, pc)?;
+            Ok(Row { user: pc.user.clone(), pc: pc.name.clone(), before, mailbox_before, ..Row::default() })
+        };
+        self.pcs().into_iter().map(row).collect()
     }
 
     fn rows_after(&self, outcome: &mut Outcome) -> Result<()> {
-        let pcs = [&self.ready, &self.refuses, &self.accepts, &self.away];
-        for (pc, row) in pcs.iter().zip(&mut outcome.rows) {
-            let status = pc.status()?;
-            row.after =
-                format!("{} {}", status["version"].as_str().unwrap_or("?"), status["gate"].as_str().unwrap_or("?"));
+        for (pc, row) in self.pcs().into_iter().zip(&mut outcome.rows) {
+            row.after = state(pc)?;
+            row.mailbox_after = pc_mailbox(&self.site.mail, pc)?;
             row.sent = self.ledger.sent(&pc.user);
             (row.received, row.lost) = self.ledger.received_and_lost(&self.site.mail, &pc.user);
         }
@@ -336,23 +233,15 @@ impl World {
     }
 }
 
-/// The same command, killed at its `point`th rename.
-fn under_strace(command: &Command, point: usize, log: &Path) -> Command {
-    let mut strace = Command::new("strace");
-    let renames = "rename,renameat,renameat2";
-    strace.args(["-f", "-qq", "-e", &format!("trace={renames}"), "-e"]);
-    strace.arg(format!("inject={renames}:signal=KILL:when={point}")).arg("-o").arg(log);
-    strace.arg(command.get_program()).args(command.get_args());
-    strace.env_clear().env("PATH", "/usr/bin:/bin");
-    strace
+fn state(pc: &Pc) -> Result<String> {
+    let status = pc.status()?;
+    Ok(format!("{} {}", status["version"].as_str().unwrap_or("?"), status["gate"].as_str().unwrap_or("?")))
 }
 
-/// Stops the traced program, whose end ends strace.
-fn end_under_strace(strace: &mut Background) -> Result<()> {
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.id()))?;
-    for child in children.split_whitespace() {
-        crate::process::signal(child.parse()?, "TERM");
-    }
-    strace.stop();
-    Ok(())
+/// What is in each folder on the mail server.
+fn pc_mailbox(rig: &MailRig, pc: &Pc) -> Result<String> {
+    let mut folders = crate::mail_client::MailClient::direct(rig, &pc.user).folders()?;
+    folders.retain(|(_, messages)| *messages > 0);
+    folders.sort_by_key(|(name, _)| (name != "INBOX", name.clone()));
+    Ok(folders.iter().map(|(name, messages)| format!("{name} {messages}")).collect::<Vec<_>>().join(", "))
 }

@@ -11,10 +11,14 @@ use serde_json::Value;
 
 use super::vendor::Vendor;
 use crate::{
+    browser::Browser,
     mail_rig::MailRig,
     process::{Background, free_port, must, run, wait_until},
     programs::Programs,
 };
+
+/// Where notices send people meanwhile, at a site whose WebMail nobody visits.
+pub const NO_WEBMAIL: &str = "https://127.0.0.1/webmail";
 
 /// A site in a folder of its own.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub struct Site {
     pub mail: MailRig,
     dir: PathBuf,
     url: String,
+    webmail: String,
     programs: Programs,
     start: Vec<String>,
     server: Option<Background>,
@@ -47,6 +52,7 @@ impl Site {
         programs: &Programs,
         vendor: &mut Vendor,
         mail: MailRig,
+        webmail: &str,
         source: VersionSource,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
@@ -69,7 +75,7 @@ impl Site {
             "--mail-ca",
             &text(mail.certificate()),
             "--webmail",
-            "https://127.0.0.1/webmail",
+            webmail,
             "--product",
             "connector",
         ]
@@ -78,12 +84,39 @@ impl Site {
         if source == VersionSource::Probe {
             start.extend(["--server-version-probe".into(), format!("sh -c {}", quoted(&mail.version_probe()))]);
         }
-        let mut site = Self { mail, dir: dir.into(), url, programs: programs.clone(), start, server: None };
+        start.extend(["--mail-gate".into(), format!("127.0.0.1:{}", free_port()?)]);
+        let mut site = Self {
+            mail,
+            dir: dir.into(),
+            url,
+            webmail: webmail.into(),
+            programs: programs.clone(),
+            start,
+            server: None,
+        };
         site.power_on()?;
         site.must_lockstep(&["refresh"])?;
         // Everything it needs to know is in its configuration file now.
         site.start.clear();
+        site.close_the_mail_gate_to_the_outdated()?;
         Ok(site)
+    }
+
+    /// What the administrator's guide says: Dovecot asks at each login, and sessions are ended at the flip.
+    fn close_the_mail_gate_to_the_outdated(&mut self) -> Result<()> {
+        let settings = self.data().join("server.toml");
+        let text = std::fs::read_to_string(&settings)?;
+        let commented = text.lines().find(|l| l.starts_with("# end_sessions =")).context("no end_sessions")?;
+        let mut kick = self.mail.doveadm_command();
+        kick.extend(["kick", "{user}", "{address}"].map(String::from));
+        std::fs::write(
+            &settings,
+            text.replace(commented, &format!("end_sessions = {}", serde_json::to_string(&kick)?)),
+        )?;
+        self.power_off();
+        self.power_on()?;
+        let lines = self.must_lockstep(&["mail-gate"])?;
+        self.mail.reconfigure(|setup| setup.dovecot = lines)
     }
 
     /// Starts `lockstep-server`.
@@ -105,6 +138,48 @@ impl Site {
     /// Stops `lockstep-server`.
     pub fn power_off(&mut self) {
         self.server = None;
+    }
+
+    /// Where notices send people meanwhile.
+    pub fn webmail(&self) -> &str {
+        &self.webmail
+    }
+
+    /// A browser in which the administrator has signed in to the console.
+    ///
+    /// # Errors
+    /// When the sign-in fails.
+    pub fn console(&self) -> Result<Browser> {
+        let browser = Browser::start()?;
+        let password = std::fs::read_to_string(self.data().join("initial-admin-password"))?;
+        browser.open(&format!("{}/console", self.url))?;
+        browser.type_into("input[name=name]", "admin")?;
+        browser.type_into("input[name=password]", password.trim())?;
+        browser.click("button[type=submit]")?;
+        Ok(browser)
+    }
+
+    /// The console's page about a PC, as a person reads it.
+    ///
+    /// # Errors
+    /// When the console does not have it.
+    pub fn device_page(&self, pc: &str) -> Result<String> {
+        let devices = self.status()?["devices"].as_array().cloned().unwrap_or_default();
+        let device = devices.iter().find(|d| d["pc"] == pc).with_context(|| format!("{pc} is not known"))?;
+        let id = device["device"].as_str().context("a device without an id")?;
+        let browser = self.console()?;
+        browser.open(&format!("{}/console/pc/{id}", self.url))?;
+        browser.text()
+    }
+
+    /// `lockstep-server`'s process id.
+    pub fn server_id(&self) -> Option<u32> {
+        self.server.as_ref().map(Background::id)
+    }
+
+    /// `lockstep-server`'s port.
+    pub fn port(&self) -> &str {
+        self.url.rsplit(':').next().unwrap_or_default()
     }
 
     /// `lockstep-server`'s own folder.
@@ -193,7 +268,7 @@ impl Site {
     /// When the server does not answer with success.
     pub fn get(&self, path: &str, to: &Path) -> Result<()> {
         let mut curl = Command::new("curl");
-        curl.args(["-sSf", "--max-time", "30"]).arg("--cacert").arg(self.certificate()?);
+        curl.args(["-sSf", "--max-time", "120"]).arg("--cacert").arg(self.certificate()?);
         must(curl.arg("-o").arg(to).arg(format!("{}{path}", self.url))).map(drop)
     }
 

@@ -76,7 +76,7 @@ impl Vendor {
     /// What `lockstep pack` or `lockstep release add` says.
     pub fn add_updater(&self, version: &str) -> Result<()> {
         let programs = ["lockstep-updater", "lockstep-launcher"].map(|name| (name, self.programs.path(name)));
-        self.add("updater", version, &programs, "*")
+        self.add("updater", version, &programs, &["--server", "*"])
     }
 
     /// Adds a connector for these servers.
@@ -84,7 +84,15 @@ impl Vendor {
     /// # Errors
     /// What `lockstep pack` or `lockstep release add` says.
     pub fn add_connector(&self, version: &str, server: &str) -> Result<()> {
-        self.add("connector", version, &[("lockstep-connector", self.programs.connector(version))], server)
+        self.add_connector_with(version, &["--server", server])
+    }
+
+    /// Adds a connector with these terms, as `lockstep release add` takes them.
+    ///
+    /// # Errors
+    /// What `lockstep pack` or `lockstep release add` says.
+    pub fn add_connector_with(&self, version: &str, terms: &[&str]) -> Result<()> {
+        self.add("connector", version, &[("lockstep-connector", self.programs.connector(version))], terms)
     }
 
     /// Adds a connector whose program is this script.
@@ -97,7 +105,7 @@ impl Vendor {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         let package = self.dir.join(format!("script-{version}.lpk"));
         self.pack("connector", version, &[("lockstep-connector", program)], &package)?;
-        self.release("connector", &package, server)
+        self.release("connector", &package, &["--server", server])
     }
 
     /// The connector's program as it was packed.
@@ -105,18 +113,17 @@ impl Vendor {
         self.programs.connector(version)
     }
 
-    fn add(&self, product: &str, version: &str, programs: &[(&str, PathBuf)], server: &str) -> Result<()> {
+    fn add(&self, product: &str, version: &str, programs: &[(&str, PathBuf)], terms: &[&str]) -> Result<()> {
         let package = self.programs.path(&format!("{product}-{version}.lpk"));
         if !is_newer(&package, programs.iter().map(|(_, path)| path)) {
             self.pack(product, version, programs, &package)?;
         }
-        self.release(product, &package, server)
+        self.release(product, &package, terms)
     }
 
-    fn release(&self, product: &str, package: &Path, server: &str) -> Result<()> {
+    fn release(&self, product: &str, package: &Path, terms: &[&str]) -> Result<()> {
         let mut add = self.lockstep(&["release", "add"]);
-        must(add.arg("--repo").arg(self.repository()).arg(package).args(["--product", product, "--server", server]))
-            .map(drop)
+        must(add.arg("--repo").arg(self.repository()).arg(package).args(["--product", product]).args(terms)).map(drop)
     }
 
     /// Packing compresses as well as it can, which takes a while; the same input gives the same bytes, so a package
@@ -149,14 +156,28 @@ impl Vendor {
     /// # Errors
     /// What `lockstep publish` says.
     pub fn publish(&self) -> Result<String> {
-        must(
+        let said = must(
             self.lockstep(&["publish"])
                 .arg("--repo")
                 .arg(self.repository())
                 .arg("--passphrase-file")
                 .arg(self.dir.join("passphrase"))
                 .args(self.keys()),
-        )
+        )?;
+        if !self.first_state().exists() {
+            must(Command::new("cp").arg("-r").arg(self.repository()).arg(self.first_state()))?;
+        }
+        Ok(said)
+    }
+
+    /// The repository as it was first published.
+    pub fn first_state(&self) -> PathBuf {
+        self.dir.join("first-state")
+    }
+
+    /// The programs that it packs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
     }
 
     fn keys(&self) -> [PathBuf; 4] {

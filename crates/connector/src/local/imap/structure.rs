@@ -4,8 +4,15 @@ use super::wire::{nstring, string};
 use crate::local::mime::address::{self, Entry};
 use crate::local::mime::{Kind, Part, fields, parameters};
 
+/// Addresses shown of one message with all that are enclosed in it: a mail of 64 MiB could else have an answer of gigabytes.
+const MAX_ADDRESSES: usize = 50_000;
+
 /// `(date subject from sender reply-to to cc bcc in-reply-to message-id)`, fields not decoded.
 pub(super) fn envelope(out: &mut Vec<u8>, header: &[u8]) {
+    envelope_within(out, header, &mut { MAX_ADDRESSES });
+}
+
+fn envelope_within(out: &mut Vec<u8>, header: &[u8], left: &mut usize) {
     let field = |name| fields::find(header, name);
     out.push(b'(');
     nstring(out, field("date").as_deref());
@@ -15,7 +22,7 @@ pub(super) fn envelope(out: &mut Vec<u8>, header: &[u8]) {
     let or_from = |name| field(name).filter(|v| !v.is_empty()).or_else(|| from.clone());
     for list in [from.clone(), or_from("sender"), or_from("reply-to"), field("to"), field("cc"), field("bcc")] {
         out.push(b' ');
-        addresses(out, list.as_deref());
+        addresses(out, list.as_deref(), left);
     }
     out.push(b' ');
     nstring(out, field("in-reply-to").as_deref());
@@ -24,8 +31,10 @@ pub(super) fn envelope(out: &mut Vec<u8>, header: &[u8]) {
     out.push(b')');
 }
 
-fn addresses(out: &mut Vec<u8>, list: Option<&[u8]>) {
-    let entries = list.map(address::parse).unwrap_or_default();
+fn addresses(out: &mut Vec<u8>, list: Option<&[u8]>, left: &mut usize) {
+    let mut entries = list.filter(|_| *left > 0).map(address::parse).unwrap_or_default();
+    entries.truncate(*left);
+    *left -= entries.len();
     if entries.is_empty() {
         out.extend(b"NIL");
         return;
@@ -53,11 +62,15 @@ fn addresses(out: &mut Vec<u8>, list: Option<&[u8]>) {
 
 /// BODYSTRUCTURE of a part; without `extended`, BODY.
 pub(super) fn body(out: &mut Vec<u8>, message: &[u8], part: &Part, extended: bool) {
+    body_within(out, message, part, extended, &mut { MAX_ADDRESSES });
+}
+
+fn body_within(out: &mut Vec<u8>, message: &[u8], part: &Part, extended: bool, left: &mut usize) {
     let header = &message[part.header.clone()];
     out.push(b'(');
     if let Kind::Multipart(parts) = &part.kind {
         for inner in parts {
-            body(out, message, inner, extended);
+            body_within(out, message, inner, extended, left);
         }
         out.push(b' ');
         string(out, part.sub_type());
@@ -67,12 +80,12 @@ pub(super) fn body(out: &mut Vec<u8>, message: &[u8], part: &Part, extended: boo
             disposition_language_location(out, header);
         }
     } else {
-        single(out, message, part, header, extended);
+        single(out, message, part, header, extended, left);
     }
     out.push(b')');
 }
 
-fn single(out: &mut Vec<u8>, message: &[u8], part: &Part, header: &[u8], extended: bool) {
+fn single(out: &mut Vec<u8>, message: &[u8], part: &Part, header: &[u8], extended: bool, left: &mut usize) {
     let content = &message[part.body.clone()];
     string(out, part.main_type());
     out.push(b' ');
@@ -99,9 +112,9 @@ fn single(out: &mut Vec<u8>, message: &[u8], part: &Part, header: &[u8], extende
     match &part.kind {
         Kind::Message(inner) => {
             out.push(b' ');
-            envelope(out, &message[inner.header.clone()]);
+            envelope_within(out, &message[inner.header.clone()], left);
             out.push(b' ');
-            body(out, message, inner, extended);
+            body_within(out, message, inner, extended, left);
             out.extend(format!(" {}", lines()).as_bytes());
         }
         _ if is_text => out.extend(format!(" {}", lines()).as_bytes()),
@@ -188,6 +201,14 @@ mod tests {
              (\"image\" \"png\" (\"name\" \"a b.png\") \"<1@x>\" NIL \"base64\" 4 NIL (\"attachment\" (\"filename\" \"a b.png\")) NIL NIL) \
              \"mixed\" (\"boundary\" \"b\") NIL NIL NIL)"
         );
+    }
+
+    #[test]
+    fn many_enclosed_messages_with_many_addresses_do_not_make_a_huge_answer() {
+        let inner = format!("Content-Type: message/rfc822\r\n\r\nFrom: {}\r\n\r\nx\r\n", "a,".repeat(10_000));
+        let part = format!("--b\r\n{inner}");
+        let message = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n", part.repeat(50));
+        assert!(structure_of(message.as_bytes()).len() < 2_000_000, "1 MB of mail must not become 25 MB of answer");
     }
 
     #[test]
