@@ -15,7 +15,7 @@
 //! | [`policy`] | when to ask: a pure decision |
 //! | [`memory`] | the last refusal, on disk |
 //! | [`payload`] | the verified folder to install from |
-//! | [`elevation`] | running the installer with the administrator's rights |
+//! | [`elevation`](mod@elevation) | running the installer with the administrator's rights |
 //! | [`per_machine`] | what is installed for everybody, and when it takes over |
 //! | [`state`] | how it stands, for people |
 
