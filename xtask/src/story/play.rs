@@ -10,7 +10,6 @@ use elevation_rig::{Answer, Elevation, Person};
 
 use super::{
     Stage,
-    chapters::refused::Prepared,
     ledger::Ledger,
     narrator::Narrator,
     outcome::{CutOff, Outcome, Row},
@@ -76,11 +75,11 @@ pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(W
     world.remedy(narrator)?;
     world.staged(narrator)?;
     world.preflight(narrator)?;
-    let prepared = Prepared::set_out(&mut world)?;
+    world.fill_bobs_mailbox()?;
     let stubborn = world.stubborn_session(stage)?;
     let flipped = world.flip(narrator)?;
     let [alice, erin, frank] = world.after_the_flip(flipped, narrator)?;
-    let offline = world.refused(prepared, narrator)?;
+    let offline = world.refused(narrator)?;
     world.nobody_else_is_blocked(stubborn, narrator)?;
     let carol = world.accepted(narrator)?;
     let bob = world.later(&offline, narrator)?;

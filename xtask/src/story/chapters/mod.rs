@@ -8,6 +8,6 @@ mod foretold;
 mod later;
 mod moved;
 mod others;
-pub mod refused;
+mod refused;
 mod remedy;
 mod taken_over;

@@ -14,10 +14,6 @@ use crate::{
     },
 };
 
-/// What lies in bob's mailbox before the move, for things to happen to.
-#[derive(Debug)]
-pub struct Prepared(());
-
 /// What bob did while his connector was offline.
 #[derive(Debug)]
 pub struct Offline {
@@ -38,29 +34,23 @@ pub const PLAN_THERE: &str = "second plan, of elsewhere";
 /// A draft that bob begins offline.
 pub const DRAFT: &str = "a draft of pc-refuses";
 
-impl Prepared {
-    /// Fills bob's mailbox, and waits until it is on his PC.
-    ///
-    /// # Errors
-    /// When it does not get there.
-    pub fn set_out(world: &mut World) -> Result<Self> {
-        let alice = MailClient::direct(&world.site.mail, &world.ready.user);
+impl World {
+    /// Before the move: fills bob's mailbox with things for something to happen to, and waits until they are on his PC.
+    pub(in crate::story) fn fill_bobs_mailbox(&self) -> Result<()> {
+        let alice = MailClient::direct(&self.site.mail, &self.ready.user);
         for subject in NOTES {
-            alice.send(&world.refuses.user, subject, "Something will happen to this.")?;
+            alice.send(&self.refuses.user, subject, "Something will happen to this.")?;
         }
-        let bob = world.refuses.mail_program()?;
+        let bob = self.refuses.mail_program()?;
         for subject in NOTES {
             bob.wait_for("INBOX", subject, SOON)?;
         }
         bob.save("Drafts", PLAN, "First thoughts.")?;
-        MailClient::direct(&world.site.mail, &world.refuses.user).wait_for("Drafts", PLAN, SOON)?;
-        Ok(Self(()))
+        MailClient::direct(&self.site.mail, &self.refuses.user).wait_for("Drafts", PLAN, SOON)
     }
-}
 
-impl World {
     /// bob cancels the prompt for the administrator's password: offline mode.
-    pub(in crate::story) fn refused(&mut self, _: Prepared, narrator: Narrator) -> Result<Offline> {
+    pub(in crate::story) fn refused(&mut self, narrator: Narrator) -> Result<Offline> {
         narrator.step("10", "pc-refuses: the administrator's password is refused");
         let bobs = &self.refuses;
         bobs.wait_for_gate("offline", OLD, SOON)?;

@@ -1,21 +1,16 @@
 //! Step 18: the site's server is taken over.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    process::{Background, must, wait_until},
+    process::{Background, wait_until},
     programs::{NEW, OLD},
     story::{
         Stage,
         narrator::Narrator,
-        play::{SOON, World},
+        play::{SOON, UPDATER, World},
         vendor::Vendor,
     },
 };
@@ -63,8 +58,7 @@ impl World {
     }
 
     fn tricks(&self, stage: &Stage) -> Result<[Trick; 4]> {
-        let genuine = stage.path("taken-over/genuine");
-        copy(&self.vendor.repository(), &genuine)?;
+        let genuine = self.vendor.repository();
         // Another "vendor", whose keys nobody trusts, publishes 7.4.0.
         let forger = Vendor::new(stage.path("taken-over/forger"), self.vendor.programs())?;
         forger.add_connector_script(FORGED, "*", "#!/bin/sh\nexit 0\n")?;
@@ -74,7 +68,7 @@ impl World {
             Trick { what: "a forged 7.4.0", tuf: forger.repository(), version: FORGED },
             Trick { what: "the old 7.2.0, genuinely signed", tuf: genuine.clone(), version: OLD },
             Trick { what: "stale metadata", tuf: stale, version: OLD },
-            Trick { what: "a release for another product", tuf: genuine, version: super::super::play::UPDATER },
+            Trick { what: "a release for another product", tuf: genuine, version: UPDATER },
         ])
     }
 
@@ -100,9 +94,4 @@ impl World {
         }
         Ok(said)
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to.parent().unwrap_or(to))?;
-    must(Command::new("cp").arg("-r").arg(from).arg(to)).map(drop)
 }
