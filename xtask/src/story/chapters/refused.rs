@@ -99,8 +99,10 @@ impl World {
         // The same at the same time on the other side, which is up to a later chapter to bring together.
         let alice = self.ready.mail_program()?;
         let to_bob = self.ledger.send(alice, &self.ready.user, &user)?;
-        let queued = self.refuses.status()?["outbox"].as_u64();
-        ensure!(queued == Some(1), "one message waits to be sent, not {queued:?}");
+        // The status file follows the store at a short distance.
+        wait_until("one message waits to be sent", SOON, || {
+            Ok((self.refuses.status()?["outbox"].as_u64() == Some(1)).then_some(()))
+        })?;
         ensure!(bob.count("Projects", moved)? == 1 && bob.count("INBOX", moved)? == 0, "it is moved here");
         ensure!(bob.count("INBOX", deleted)? == 0, "it is deleted here");
         ensure!(bob.count("Drafts", DRAFT)? == 1, "the draft is here");
