@@ -12,6 +12,7 @@
 //! | [`nspawn`] | PCs with a real systemd: they boot, reboot and lose power |
 //! | [`mod@dist`] | the programs as shipped, and Debian packages |
 //! | [`mod@bench`] | the figures |
+//! | [`soak`] | the long runs, resumable |
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ pub mod docs;
 pub mod nspawn;
 pub mod packages;
 pub mod programs;
+pub mod soak;
 pub mod story;
 pub mod tests;
 pub mod webmail;

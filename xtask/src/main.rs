@@ -42,6 +42,8 @@ enum Chore {
     Ci,
     /// Known vulnerabilities in dependencies; needs the RustSec database from the network
     Advisories,
+    /// The long runs: every system call, every race, millions of fuzzed inputs; resumable
+    Soak(xtask::soak::Arguments),
     /// The figures
     Bench {
         #[command(subcommand)]
@@ -85,6 +87,7 @@ fn main() -> Result<()> {
         }
         Chore::Ci => xtask::ci::ci(),
         Chore::Advisories => xtask::ci::advisories(),
+        Chore::Soak(arguments) => xtask::soak::soak(&arguments),
         Chore::Bench { what: Figure::CutOver { runs, connectors, built } } => {
             xtask::bench::cut_over::bench(runs, &connectors, built)
         }
