@@ -84,7 +84,8 @@ pub async fn adopt(layout: &Layout, path: &Path) -> Result<Adopted, InstallError
 /// Opens a file that only we can change, now and until it is read to its end.
 fn open(path: &Path) -> Result<File, InstallError> {
     let not_ours = |why: String| InstallError::NotOurs { path: path.into(), why };
-    let parent = path.parent().filter(|_| path.is_absolute()).ok_or_else(|| not_ours("write its path in full".into()))?;
+    let parent =
+        path.parent().filter(|_| path.is_absolute()).ok_or_else(|| not_ours("write its path in full".into()))?;
     site::trusted_path(parent, parent)?;
     let file = File::open(path).map_err(disk(path))?;
     // After it was opened: nobody else can put another one there, so this is the very file.
@@ -102,7 +103,9 @@ fn better_not(
     let (product, version) = (&manifest.description.product, &manifest.description.version);
     let remembered = record.product(product);
     if let Some(active) = observed.current.as_ref().filter(|active| *active > version) {
-        return Ok(Some(format!("{product} {active} is active here, which is newer than the {version} of this package")));
+        return Ok(Some(format!(
+            "{product} {active} is active here, which is newer than the {version} of this package"
+        )));
     }
     if let (Some(active), Some(failed)) =
         (&observed.current, remembered.failed.iter().find(|failed| failed.version == *version))
