@@ -56,33 +56,78 @@ fn delegated<'a>(set: &'a TrustedMetadataSet, delegator: &str) -> impl Iterator<
     roles.unwrap_or_default().iter().map(|r| r.name.as_str()).filter(move |name| !is_top_level(name) && pinned(name))
 }
 
-/// The role that speaks for a path, and what it says: pre-order, depth first, terminating delegations end the search
-/// (TUF specification, section 5.6.7).
-pub(super) fn resolve<'a>(set: &'a TrustedMetadataSet, path: &str) -> Result<Option<&'a TargetFile>, Error> {
-    let mut to_visit = vec!["targets".to_owned()];
-    let mut visited = BTreeSet::new();
-    while let Some(role) = to_visit.pop() {
-        let Some(targets) = set.targets_role(&role) else { continue };
-        if !visited.insert(role) {
-            continue;
-        }
-        if let Some(found) = targets.target(path) {
-            return Ok(Some(found));
-        }
-        let mut children = Vec::new();
-        for child in targets.delegations.iter().flat_map(|d| &d.roles) {
-            let matches = child.matches_path(path).map_err(|e| Error::rejected(&child.name, e))?;
-            if matches && !is_top_level(&child.name) {
-                children.push(child.name.clone());
-                if child.terminating {
-                    to_visit.clear();
-                    break;
+/// What [`Search`] needs next, or what it found.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// This role's metadata, verified; then ask again. Where it is not to be had, ask again without it, or give up.
+    Load(Edge),
+    /// The role that speaks for the path says this.
+    Found(&'a TargetFile),
+    /// No role speaks for the path.
+    Nobody,
+}
+
+/// The search for the role that speaks for a path: pre-order, depth first, terminating delegations end it (TUF specification,
+/// section 5.6.7). It does no I/O: it says which role to load, so that whoever needs one target loads no more than that takes.
+#[derive(Debug)]
+pub(super) struct Search<'p> {
+    path: &'p str,
+    to_visit: Vec<Edge>,
+    visited: BTreeSet<String>,
+    /// The role that was asked for last.
+    at: Option<String>,
+}
+
+impl<'p> Search<'p> {
+    pub fn new(path: &'p str) -> Self {
+        Self { path, to_visit: vec![Edge::top("targets")], visited: BTreeSet::new(), at: None }
+    }
+
+    /// How many roles it has been through.
+    pub fn visited(&self) -> usize {
+        self.visited.len()
+    }
+
+    pub fn step<'a>(&mut self, set: &'a TrustedMetadataSet) -> Result<Step<'a>, Error> {
+        if let Some(visiting) = self.at.take()
+            && let Some(targets) = set.targets_role(&visiting)
+        {
+            if let Some(found) = targets.target(self.path) {
+                return Ok(Step::Found(found));
+            }
+            let mut children = Vec::new();
+            for child in targets.delegations.iter().flat_map(|d| &d.roles) {
+                let matches = child.matches_path(self.path).map_err(|e| Error::rejected(&child.name, e))?;
+                if matches && !is_top_level(&child.name) {
+                    children.push(Edge { role: child.name.clone(), delegator: visiting.clone() });
+                    if child.terminating {
+                        self.to_visit.clear();
+                        break;
+                    }
                 }
             }
+            self.to_visit.extend(children.into_iter().rev());
         }
-        to_visit.extend(children.into_iter().rev());
+        while let Some(edge) = self.to_visit.pop() {
+            if self.visited.insert(edge.role.clone()) {
+                self.at = Some(edge.role.clone());
+                return Ok(Step::Load(edge));
+            }
+        }
+        Ok(Step::Nobody)
     }
-    Ok(None)
+}
+
+/// The search over roles that are loaded already.
+pub(super) fn resolve<'a>(set: &'a TrustedMetadataSet, path: &str) -> Result<Option<&'a TargetFile>, Error> {
+    let mut search = Search::new(path);
+    loop {
+        match search.step(set)? {
+            Step::Load(_) => {}
+            Step::Found(file) => return Ok(Some(file)),
+            Step::Nobody => return Ok(None),
+        }
+    }
 }
 
 /// Every path that any loaded role names.
