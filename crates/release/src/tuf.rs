@@ -29,8 +29,10 @@ mod trusted;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+pub use sigstore_tuf::TargetFile as SignedTarget;
 use sigstore_tuf::TrustedMetadataSet;
 
+pub use delegations::encode_role as encode_name;
 pub use download::{Mismatch, Verifier, VerifyingWriter, consistent_target_path};
 pub use error::{Error, Verdict};
 pub use fetch::{DirectoryFetch, Fetch};

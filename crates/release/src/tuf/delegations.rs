@@ -150,9 +150,9 @@ fn is_top_level(role: &str) -> bool {
     matches!(role, "root" | "timestamp" | "snapshot" | "targets")
 }
 
-/// A role's name as a file name: everything but unreserved characters percent-encoded (RFC 3986, section 2.3), as
-/// python-tuf does.
-pub(super) fn encode_role(role: &str) -> String {
+/// A role's or target's name as a file name: everything but unreserved characters percent-encoded (RFC 3986, section 2.3),
+/// as python-tuf does.
+pub fn encode_role(role: &str) -> String {
     let mut encoded = String::with_capacity(role.len());
     for byte in role.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
