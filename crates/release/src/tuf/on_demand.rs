@@ -76,7 +76,7 @@ impl<F: Fetch> Lookup<'_, F> {
         let mut search = Search::new(path);
         loop {
             let edge = match search.step(&self.walk.set)? {
-                Step::Found(file) => return Ok(Some(file.clone())),
+                Step::Found(said) => return Ok(Some(said.file.clone())),
                 Step::Nobody => return Ok(None),
                 Step::Load(edge) => edge,
             };
