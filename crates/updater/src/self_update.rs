@@ -110,7 +110,10 @@ pub fn is_supervised() -> bool {
 pub fn become_supervised(layout: &Layout) {
     let supervisor = layout.supervisor();
     let versions = layout.versions(&protocol::product::ProductId::updater());
-    if std::env::var_os(SUPERVISOR).is_some() || !platform::runs_from(&versions) || !supervisor.is_file() {
+    // Under systemd the unit says who starts whom, and whom systemd listens to.
+    let by_systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
+    if by_systemd || std::env::var_os(SUPERVISOR).is_some() || !platform::runs_from(&versions) || !supervisor.is_file()
+    {
         return;
     }
     let trusted = supervisor.parent().map(|dir| crate::site::trusted_path(layout.root(), dir));

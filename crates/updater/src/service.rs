@@ -19,6 +19,7 @@ use crate::{
     record::{Record, RecordFile},
     self_update,
     services::Systemd,
+    settings::{self, SettingsError},
     site::{self, SiteError},
     slots::{self, Disk, RealDisk, SlotError, Slots},
     source::{Metadata, SiteSource},
@@ -30,6 +31,9 @@ pub enum ServiceError {
     /// Machine policy.
     #[error(transparent)]
     Site(#[from] SiteError),
+    /// The machine's own settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The server's address or certificate, or this PC's identity.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -69,6 +73,8 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     // The number that the vendor has signed for this very file, where it lies among the versions.
     let version = platform::runs_version(&layout.versions(&ProductId::updater())).unwrap_or(version);
     let site = site::read(&layout)?;
+    let settings = settings::read(&layout)?;
+    tracing::debug!(?settings, "this computer's settings");
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     let disk = Arc::new(RealDisk);

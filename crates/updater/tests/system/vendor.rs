@@ -68,8 +68,12 @@ impl Release {
 
     /// The same with the supervisor, which the installer puts at its own place.
     pub fn supervised_updater(version: &str) -> Self {
-        let program = fs::read(UPDATER).unwrap();
-        Self::updater_like(version, &program)
+        // Without what only debuggers read: it is hashed, packed, sent and unpacked again and again, unoptimised.
+        let dir = tempfile::tempdir().unwrap();
+        let small = dir.path().join("lockstep-updater");
+        let stripped = std::process::Command::new("strip").arg("-o").arg(&small).arg(UPDATER).status();
+        assert!(stripped.is_ok_and(|s| s.success()), "this test needs strip: apt-get install binutils");
+        Self::updater_like(version, &fs::read(small).unwrap())
     }
 
     /// An updater that is this script, as if its vendor had built a broken one.
@@ -78,12 +82,8 @@ impl Release {
     }
 
     fn updater_like(version: &str, program: &[u8]) -> Self {
-        let [launcher, supervisor] = [LAUNCHER, SUPERVISOR].map(|program| fs::read(program).unwrap());
-        let files = [
-            ("bin/lockstep-launcher", 0o755, &launcher[..]),
-            ("bin/lockstep-supervisor", 0o755, &supervisor[..]),
-            ("bin/lockstep-updater", 0o755, program),
-        ];
+        let supervisor = fs::read(SUPERVISOR).unwrap();
+        let files = [("bin/lockstep-supervisor", 0o755, &supervisor[..]), ("bin/lockstep-updater", 0o755, program)];
         Self::of("updater", version, &files)
     }
 
