@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`scene`] | a site and its PCs |
 //! | [`debian`] | the Debian packages: installed, upgraded, removed, purged |
+//! | [`power`] | the installer of the integration page; reboots, power cuts, a service that hangs |
 //! | [`units`] | how much of the system the services can reach |
 
 mod debian;
+mod power;
 mod scene;
 mod units;

@@ -27,8 +27,14 @@ use contents::Shipped;
 use deb::Compression;
 
 /// The programs that are shipped.
-const PROGRAMS: &[&str] =
-    &["lockstep", "lockstep-server", "lockstep-updater", "lockstep-launcher", "lockstep-connector"];
+const PROGRAMS: &[&str] = &[
+    "lockstep",
+    "lockstep-server",
+    "lockstep-updater",
+    "lockstep-launcher",
+    "lockstep-supervisor",
+    "lockstep-connector",
+];
 
 /// How it is made.
 #[derive(Debug, Clone)]

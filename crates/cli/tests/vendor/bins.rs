@@ -21,12 +21,12 @@ fn a_new_release_changes_one_bin_and_every_client_finds_everything() {
     let client = bench.client("client");
     bench.read(&client).unwrap();
     bench.line("key new offline/bins.pem --unencrypted");
-    let said = bench.line("delegation bins 64 --key offline/bins.pub --repo repo");
-    assert!(said.contains("releases are spread over 64 bins, instead of 0"), "{said}");
+    let said = bench.line("delegation bins 32 --key offline/bins.pub --repo repo");
+    assert!(said.contains("releases are spread over 32 bins, instead of 0"), "{said}");
     bench.line(PUBLISH);
     let first = bin_files(&bench);
-    assert_eq!(first.len(), 64);
-    assert!(first.contains("1.bins-00-03.json") && first.contains("1.bins-fc-ff.json"), "{first:?}");
+    assert_eq!(first.len(), 32);
+    assert!(first.contains("1.bins-00-07.json") && first.contains("1.bins-f8-ff.json"), "{first:?}");
     assert_eq!(versions(&bench.read(&client).unwrap()), ["7.2.0"]);
 
     bench.add("7.3.0", &[]);
@@ -39,7 +39,7 @@ fn a_new_release_changes_one_bin_and_every_client_finds_everything() {
     let both = ["connector/connector-7.2.0-linux-x86_64.lpk", "connector/connector-7.3.0-linux-x86_64.lpk"];
     python::follow(&bench, &both);
     let check = bench.ok(&["repo", "check", "repo"]);
-    assert!(check.contains("64 bins") && check.contains("2 targets"), "{check}");
+    assert!(check.contains("32 bins") && check.contains("2 targets"), "{check}");
 
     // The key of all bins is replaced at once; a product leaves them; then there are none any more.
     bench.line("key replace bins --repo repo --offline offline --online online");
