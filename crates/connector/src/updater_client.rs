@@ -185,6 +185,7 @@ mod tests {
             products: Default::default(),
             why: Default::default(),
             ticket: None,
+            fetching: Default::default(),
             problem: None,
             last_contact: None,
         };

@@ -13,6 +13,7 @@ use super::{Driver, Event, blocking};
 use crate::{
     health,
     machine::{Effect, State},
+    platform::from_background,
     slots::{SlotError, Slots},
     source::Source,
     words,
@@ -70,7 +71,8 @@ impl<S: Source> Driver<S> {
                         drop(std::fs::remove_file(downloads.join(crate::download::partial_name(&entry.sha256))));
                         Ok(())
                     };
-                    blocking(unpacking).await
+                    // Nobody at the PC should notice it. `None`: it panicked, which was reported.
+                    from_background(unpacking).await.unwrap_or_else(|| Err("unpacking failed".into()))
                 }
             };
             // Fails only when the driver is gone, and the process with it.

@@ -3,6 +3,8 @@
 #![cfg(unix)]
 
 mod download;
+mod download_places;
+mod download_site;
 mod driver;
 mod fixture;
 mod install;
