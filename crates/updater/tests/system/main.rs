@@ -13,6 +13,7 @@ mod install_beside;
 mod ipc_users;
 mod launcher;
 mod power_cut;
+mod self_update;
 mod site;
 mod trust;
 mod vendor;
