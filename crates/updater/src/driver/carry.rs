@@ -7,7 +7,7 @@ use protocol::{
     catalog::{Entry, Release},
     product::ProductId,
 };
-use release::package::{self, Manifest};
+use release::package::Manifest;
 
 use super::{Driver, Event, blocking};
 use crate::{
@@ -204,7 +204,7 @@ fn unpack(slots: &Slots, entry: &Entry, package: std::fs::File) -> Result<(), Sl
         return Ok(());
     }
     let mut fill = |into: &Path| {
-        let manifest = package::unpack(&package, into).map_err(|e| SlotError::Package(e.into()))?;
+        let manifest = slots.unpack(&package, into)?;
         if !is_same(&manifest, release) {
             let what = &manifest.description;
             let why = format!("it holds {} {} for {}", what.product, what.version, what.platform);

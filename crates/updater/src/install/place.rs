@@ -117,7 +117,7 @@ async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Prod
         && slots.manifest(product, version).is_ok_and(|m| m == manifest)
         && is_intact(&layout.version(product, version), &manifest);
     let active = before.as_ref() == Some(version);
-    let mut fill = |into: &Path| unpack(chosen, into);
+    let mut fill = |into: &Path| unpack(slots, chosen, into);
     match (there, intact) {
         (false, _) => slots.stage(product, version, rand::random(), &mut fill)?,
         (true, false) => slots.renew(product, version, rand::random(), &mut fill)?,
@@ -156,12 +156,10 @@ fn manifest(chosen: &Chosen) -> Result<Manifest, InstallError> {
     Ok(manifest)
 }
 
-fn unpack(chosen: &Chosen, into: &Path) -> Result<Manifest, SlotError> {
+fn unpack(slots: &Slots, chosen: &Chosen, into: &Path) -> Result<Manifest, SlotError> {
     let mut file = &chosen.package;
-    file.seek(SeekFrom::Start(0))
-        .map_err(package::Error::Io)
-        .and_then(|_| package::unpack(file, into))
-        .map_err(|e| SlotError::Package(e.into()))
+    file.seek(SeekFrom::Start(0)).map_err(|e| SlotError::Package(package::Error::Io(e).into()))?;
+    slots.unpack(file, into)
 }
 
 /// Whether every file is what the vendor packed, with its final rights, and nothing else could have been put there.

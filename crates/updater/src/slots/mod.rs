@@ -160,6 +160,15 @@ impl Slots {
         self.run(product, operation, fill, true)
     }
 
+    /// Unpacks a package into the directory that [`Slots::stage`] and [`Slots::renew`] have made for it.
+    ///
+    /// # Errors
+    /// [`SlotError::Package`].
+    pub fn unpack(&self, package: impl io::Read, into: &Path) -> Result<Manifest, SlotError> {
+        release::package::unpack_at(&disk::Unpacking(self.disk.as_ref()), package, into)
+            .map_err(|e| SlotError::Package(e.into()))
+    }
+
     /// Puts a whole copy of a version in the place of the one that is there. At every instant one of the two has the
     /// version's name, so it may be the active one.
     ///

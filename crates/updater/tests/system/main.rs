@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod crash_service;
 mod download;
 mod driver;
 mod fixture;
@@ -12,5 +13,7 @@ mod ipc_users;
 mod launcher;
 mod power_cut;
 mod site;
+#[cfg(target_os = "linux")]
+mod tracer;
 mod trust;
 mod vendor;
