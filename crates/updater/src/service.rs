@@ -129,7 +129,9 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
 fn sweep(layout: &Layout) -> Result<(), ServiceError> {
     let _alone = slots::exclusive(layout)?;
     let copy = layout.install_copy();
-    RealDisk.remove_tree(&copy).map_err(system(copy.display().to_string()))
+    RealDisk.remove_tree(&copy).map_err(system(copy.display().to_string()))?;
+    let state = layout.state_dir();
+    slots::disk::sweep_replaced(&RealDisk, &state).map_err(system(state.display().to_string()))
 }
 
 /// Makes the service's directories with their final rights, and refuses those that others could change.

@@ -90,6 +90,7 @@ impl<S: Source> Driver<S> {
         restart: bool,
     ) -> Vec<Effect> {
         tracing::info!(%product, %version, ?previous, restart, "activating");
+        self.refused.forget_settling(product);
         let (slots, of, to) = (self.setup.slots.clone(), product.clone(), version.clone());
         let switched =
             blocking(move || slots.activate(&of, Some(&to), previous.as_ref(), restart, rand::random())).await;
@@ -135,6 +136,7 @@ impl<S: Source> Driver<S> {
         record.consented = record.consented.take().filter(|v| *v != version);
         record.active = to.clone();
         self.save().await;
+        self.refused.forget_settling(product);
 
         let (slots, of) = (self.setup.slots.clone(), product.clone());
         let switched = blocking(move || {
@@ -161,11 +163,7 @@ impl<S: Source> Driver<S> {
         record.restart = restart.then(|| version.clone());
         record.active = Some(version.clone());
         self.save().await;
-        let (slots, of) = (self.setup.slots.clone(), product.clone());
-        // Should this fail, the next start checks the version's health once more, which does no harm.
-        if let Err(error) = blocking(move || slots.settle(&of)).await {
-            tracing::warn!(%product, error = %words(&error), "the journal could not be closed");
-        }
+        self.close_journal(product).await;
         tracing::info!(%product, %version, restart, "active");
     }
 

@@ -110,9 +110,26 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let beside = dir.join(format!(".{name}.new"));
-    disk.write_file(&beside, bytes, 0o600)?;
-    disk.rename(&beside, path)?;
+    let replaced = disk.write_file(&beside, bytes, 0o600).and_then(|()| disk.rename(&beside, path));
+    if let Err(error) = replaced {
+        // Where this fails too, the next start sweeps it.
+        drop(disk.remove_file(&beside));
+        return Err(error);
+    }
     disk.sync_dir(dir)
+}
+
+/// Removes what [`replace_file`] leaves in a directory when the process is killed in it.
+///
+/// # Errors
+/// Whatever the disk says.
+pub fn sweep_replaced(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    for name in disk.list(dir)? {
+        if name.starts_with('.') && name.ends_with(".new") {
+            disk.remove_file(&dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The disk of this machine.

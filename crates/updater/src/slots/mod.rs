@@ -246,6 +246,16 @@ impl Slots {
         recover::recover(&self.layout, self.disk.as_ref(), &self.journal, self, mine)
     }
 
+    /// Removes what an operation has left that failed in its middle, and whose undoing failed too.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn sweep(&self, product: &ProductId) -> Result<(), SlotError> {
+        let _alone = self.take_turn()?;
+        let observed = self.observe(product).map_err(SlotError::disk("looking at the installed versions"))?;
+        recover::sweep(&self.layout, self.disk.as_ref(), product, &observed)
+    }
+
     fn take_turn(&self) -> Result<Option<fs::File>, SlotError> {
         match self.alone {
             Alone::EachTime => exclusive(&self.layout).map(Some),

@@ -60,7 +60,12 @@ pub(super) fn recover(
     Ok(interrupted)
 }
 
-fn sweep(layout: &Layout, disk: &dyn Disk, product: &ProductId, observed: &Observed) -> Result<(), SlotError> {
+pub(super) fn sweep(
+    layout: &Layout,
+    disk: &dyn Disk,
+    product: &ProductId,
+    observed: &Observed,
+) -> Result<(), SlotError> {
     let versions = layout.versions(product);
     // A rename may have happened without having been made durable. First of all it is: what it took out of sight must not
     // come back, after a power cut, with half of its files gone.
