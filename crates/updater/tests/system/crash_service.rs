@@ -57,7 +57,7 @@ impl Bench {
         let releases = [updater.clone(), connector("7.1.0"), connector("7.2.0"), connector("7.3.0")];
         let vendor = Vendor::new("vendor", &releases);
         let site = Site::start();
-        site.honest(&vendor, "7.1");
+        site.honest(&vendor, "7.1.0");
         let template = dir.path().join("template");
         drop(site.pc(&template, &vendor, &[&releases[0], &releases[1]]));
         let layout = Layout::new(&template).unwrap();
@@ -69,7 +69,7 @@ impl Bench {
         // As after the installation: the service has not run yet.
         fs::remove_dir_all(layout.state_dir()).unwrap();
         fs::remove_dir_all(layout.run_dir()).unwrap();
-        site.honest(&vendor, "7.3");
+        site.honest(&vendor, "7.3.0");
         Self { dir, _site: site }
     }
 
