@@ -296,6 +296,7 @@ impl<S: Source> Driver<S> {
         match result {
             Ok(metadata) => {
                 self.metadata_problem = None;
+                self.schedule.refresh_succeeded();
                 let now = self.now();
                 self.setup.record.trusted_time = Some(now);
                 self.known = Some((now, std::time::Instant::now()));

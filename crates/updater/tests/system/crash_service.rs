@@ -66,6 +66,7 @@ impl Bench {
         slots.stage(&product, &version, 1, &mut |into| slots.unpack(&releases[2].package[..], into)).unwrap();
         slots.activate(&product, Some(&version), Some(&Version::new(7, 1, 0)), false, 2).unwrap();
         slots.settle(&product).unwrap();
+        slots.sweep(&product).unwrap();
         // As after the installation: the service has not run yet.
         fs::remove_dir_all(layout.state_dir()).unwrap();
         fs::remove_dir_all(layout.run_dir()).unwrap();
@@ -129,17 +130,19 @@ impl Machine {
     /// Waits until the new version is active and settled, and the oldest one is gone; or the process has ended.
     fn drive(&self, service: &Traced, point: &str) {
         let began = Instant::now();
-        let mut asked = None::<Instant>;
+        let (mut asked, mut up) = (None::<Instant>, false);
         while service.ended().is_none() {
+            // What is on the disk may be from an earlier run, and right already.
+            up = up || self.ask(Verb::Status).is_some();
             let settled = self.current().as_deref() == Some("7.3.0") && self.journal_is_empty();
-            if settled && self.unfinished().is_empty() {
+            if up && settled && self.unfinished().is_empty() {
                 return;
             }
-            // Removing what is not needed any more waits for the next check-in, and that for the hour.
-            if settled
-                && asked.is_none_or(|at| at.elapsed() > Duration::from_secs(13))
-                && self.ask(Verb::CheckNow).is_some()
-            {
+            // Removing what is not needed any more waits for the next check-in, and that for the hour. And where something was
+            // refused, a user asks before the service tries again by itself.
+            let wanted = settled || began.elapsed() > Duration::from_secs(2);
+            let before = asked.is_some_and(|at| at.elapsed() < Duration::from_secs(13));
+            if wanted && !before && self.ask(Verb::CheckNow).is_some() {
                 asked = Some(Instant::now());
             }
             assert!(
@@ -359,7 +362,10 @@ fn sick(pc: &Machine, service: &Traced, errno: Errno, point: &str) {
 /// Does every point, or a sample of about `share` of them, in a few lanes: most of the time of each goes by waiting.
 fn sweep(what: &str, calls: usize, sample: usize, lanes: usize, one: impl Fn(usize) + Sync) -> usize {
     let mut points: Vec<usize> = (1..=calls).collect();
-    if !soak() {
+    // To look at one again that has failed.
+    if let Some(point) = std::env::var("LOCKSTEP_POINT").ok().and_then(|point| point.parse().ok()) {
+        points = vec![point];
+    } else if !soak() {
         points.shuffle(&mut StdRng::seed_from_u64(seed()));
         points.truncate(sample);
     }

@@ -2,7 +2,9 @@
 
 #![cfg(unix)]
 
+#[cfg(target_os = "linux")]
 mod crash_service;
+mod crash_sim;
 mod download;
 mod driver;
 mod fixture;
