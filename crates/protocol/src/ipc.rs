@@ -21,6 +21,9 @@ use crate::{
     product::ProductId,
 };
 
+/// Where the updater's socket lies below the root directory (`/` on a real computer).
+pub const SOCKET: &str = "run/lockstep/updater.sock";
+
 /// Bytes of a request, line end included.
 pub const MAX_REQUEST: usize = 256;
 

@@ -1,7 +1,8 @@
 //! What the vendor signed: reading a TUF repository with nothing trusted but the root pinned at installation.
 //!
 //! The client workflow of the TUF specification 1.0.31, section 5, over `sigstore-tuf`'s verification core, which
-//! does no I/O. [`Repository`] walks it, keeps what was verified in a directory, and hands out [`Trusted`].
+//! does no I/O. [`Repository`] walks it, keeps what was verified in a directory, and hands out [`Trusted`]; [`OnDemand`] is the
+//! same walk for whoever wants a target and no more of the repository than that takes.
 //!
 //! | attack | answer |
 //! |---|---|
@@ -14,12 +15,16 @@
 //! | the directory of trusted metadata altered or cut short | read back only through the same verification |
 //! | a stolen online key raised versions to the sky (fast-forward) | a root that replaces the timestamp's or the snapshot's keys drops their floors |
 //! | a package with other bytes, or endless ones | [`Verifier`]: length and SHA-256, while it streams |
+//! | a delegated role speaks for paths that it was not given | nobody speaks for them |
+//! | the key of one product, or of one channel, signs a release of another | skipped: the path says which it may be |
+//! | thousands of delegated roles, each of megabytes | [`Limits::delegations`], [`Limits::all`] |
 //! | target names that climb out of a mirror's directory | skipped; see [`Trusted::skipped`] |
 
 mod delegations;
 mod download;
 mod error;
 mod fetch;
+mod on_demand;
 mod refresh;
 mod store;
 mod trusted;
@@ -27,11 +32,14 @@ mod trusted;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+pub use sigstore_tuf::TargetFile as SignedTarget;
 use sigstore_tuf::TrustedMetadataSet;
 
+pub use delegations::encode_role as encode_name;
 pub use download::{Mismatch, Verifier, VerifyingWriter, consistent_target_path};
 pub use error::{Error, Verdict};
 pub use fetch::{DirectoryFetch, Fetch};
+pub use on_demand::{Lookup, OnDemand};
 pub use trusted::{MetadataFile, Skipped, TargetInfo, Trusted};
 
 /// Upper bounds of what a repository can make us fetch. Bytes, unless said otherwise.
@@ -47,8 +55,10 @@ pub struct Limits {
     pub targets: u64,
     /// New roots in one refresh.
     pub root_rotations: u64,
-    /// Delegated roles in the whole repository.
+    /// Delegated roles in the whole repository: 256 bins, and products besides.
     pub delegations: usize,
+    /// Of snapshot, targets and all delegated roles together.
+    pub all: u64,
 }
 
 impl Default for Limits {
@@ -59,7 +69,8 @@ impl Default for Limits {
             snapshot: 2 * 1024 * 1024,
             targets: 8 * 1024 * 1024,
             root_rotations: 256,
-            delegations: 32,
+            delegations: 512,
+            all: 48 * 1024 * 1024,
         }
     }
 }
@@ -91,7 +102,7 @@ impl Repository {
     /// The same.
     pub fn with_limits(directory: &Path, pinned_root: &[u8], limits: Limits) -> Result<Self, Error> {
         pinned(pinned_root)?;
-        let store = store::Store::open(directory)?;
+        let store = store::Store::open(directory, store::Layout::History)?;
         Ok(Self { store, pinned_root: pinned_root.to_vec(), limits })
     }
 

@@ -15,6 +15,8 @@
 //! | [`ipc`] | the socket that users' programs talk to |
 //! | [`launcher`] | runs as the user: starts the active version, restarts it |
 //! | [`identity`], [`record`], [`site`], [`layout`] | what is kept where |
+//! | [`self_update`], [`services`] | the updater's own new version on trial; the machine's services |
+//! | [`settings`] | what an administrator chose for this PC |
 //! | [`install`], [`service`], [`status`] | the program's commands |
 //! | [`platform`] | what differs between operating systems |
 
@@ -33,7 +35,10 @@ pub mod machine;
 pub mod platform;
 pub mod push;
 pub mod record;
+pub mod self_update;
 pub mod service;
+pub mod services;
+pub mod settings;
 pub mod site;
 pub mod slots;
 pub mod source;

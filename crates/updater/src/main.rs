@@ -13,6 +13,7 @@ use lockstep_updater::{
     ipc::client::ask,
     layout::Layout,
     platform::become_program,
+    self_update,
     service::{self, Ended},
     status, words,
 };
@@ -53,6 +54,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a package (.lpk) that the system's package manager has brought the active version, unless what is active is newer.
+    Adopt {
+        #[command(flatten)]
+        root: Root,
+        /// The package, in a directory that only root can change.
+        package: PathBuf,
+    },
     /// Say what is installed, what is ready, and why.
     Status {
         #[command(flatten)]
@@ -90,6 +98,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(Root { root }) => run(&root, version),
         Command::Install { root, json } => install_here(&root.root, json),
+        Command::Adopt { root, package } => adopt(&root.root, &package),
         Command::Status { root, json } => show_status(&root.root, json),
         Command::Check(Root { root }) => request(&root, Verb::CheckNow),
         Command::Consent(Root { root }) => request(&root, Verb::Consent),
@@ -98,9 +107,12 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
 
 fn run(root: &Path, version: protocol::Version) -> anyhow::Result<()> {
     let layout = Layout::new(root)?;
+    self_update::become_supervised(&layout);
     let runtime = runtime()?;
     match runtime.block_on(service::run(layout.clone(), version))? {
         Ended::Asked => Ok(()),
+        // Whatever is active now is started by the one who started this.
+        Ended::Replaced if self_update::is_supervised() => Ok(()),
         Ended::Replaced => {
             drop(runtime);
             let program = layout.current(&ProductId::updater()).join("bin/lockstep-updater");
@@ -151,6 +163,15 @@ fn install_here(root: &Path, json: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn adopt(root: &Path, package: &Path) -> anyhow::Result<()> {
+    use install::adopt::Adopted;
+    let text = match runtime()?.block_on(install::adopt::adopt(&Layout::new(root)?, package))? {
+        Adopted::Active(product) => status::installed(&product),
+        Adopted::Kept { why, .. } => status::printable(&why),
+    };
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use protocol::{Timestamp, Version};
+use protocol::{Timestamp, Version, product::ProductId};
 use release::tuf::Repository;
 
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
     layout::Layout,
     platform::{self, Listener},
     push,
-    record::RecordFile,
+    record::{Record, RecordFile},
+    self_update,
+    services::Systemd,
+    settings::{self, SettingsError},
     site::{self, SiteError},
     slots::{self, Disk, RealDisk, SlotError, Slots},
     source::{Metadata, SiteSource},
@@ -28,6 +31,9 @@ pub enum ServiceError {
     /// Machine policy.
     #[error(transparent)]
     Site(#[from] SiteError),
+    /// The machine's own settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The server's address or certificate, or this PC's identity.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -64,15 +70,20 @@ pub enum Ended {
 /// # Errors
 /// [`ServiceError`]; then nothing was changed.
 pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError> {
+    // The number that the vendor has signed for this very file, where it lies among the versions.
+    let version = platform::runs_version(&layout.versions(&ProductId::updater())).unwrap_or(version);
     let site = site::read(&layout)?;
+    let settings = settings::read(&layout)?;
+    tracing::debug!(?settings, "this computer's settings");
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     let disk = Arc::new(RealDisk);
     sweep(&layout)?;
     let file = RecordFile::new(layout.state(), disk.clone());
-    let record = file.read().map_err(system("the remembered state"))?;
+    let mut record = file.read().map_err(system("the remembered state"))?;
     let hostname = hostname(&layout);
     let slots = Slots::new(layout.clone(), disk.clone());
+    remember_failure(&layout, &slots, &file, &mut record).map_err(system("the failure of a new version"))?;
     let repository = Repository::open(&layout.tuf(), &site.vendor_root)?;
     let known = repository.known()?;
     let server = Arc::new(Server::new(site.profile.clone(), hostname.clone(), &version, layout.identity(), disk)?);
@@ -89,6 +100,8 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
         hostname,
         policy: site.profile.policy,
         clock: Timestamp::now,
+        systemd: Systemd::default(),
+        supervised: self_update::is_supervised(),
     });
     drop(known);
     driver.recover().await?;
@@ -123,6 +136,20 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     // The socket of a service that has ended would only confuse; a new one replaces it anyway.
     drop(fs::remove_file(layout.socket()));
     ended.map_err(system("waiting for the end"))
+}
+
+/// Remembers that a new version of this program did not come up and was left by the supervisor; it is reported with the rest.
+fn remember_failure(layout: &Layout, slots: &Slots, file: &RecordFile, record: &mut Record) -> io::Result<()> {
+    let Some(failed) = self_update::failure(layout, &RealDisk)? else { return Ok(()) };
+    let updater = ProductId::updater();
+    if slots.observe(&updater)?.current.as_ref() == Some(&failed.version) {
+        tracing::error!(version = %failed.version, "this version was to be left, and could not be");
+    } else {
+        tracing::error!(version = %failed.version, reason = failed.reason, "a new version did not come up and was left");
+        record.product_mut(&updater).remember_failure(failed.version, failed.reason, failed.at);
+        file.write(record)?;
+    }
+    self_update::forget_failure(layout, &RealDisk)
 }
 
 /// Removes what an installer that was killed has left, once no other one is at work.

@@ -75,7 +75,8 @@ impl Vendor {
     /// # Errors
     /// What `lockstep pack` or `lockstep release add` says.
     pub fn add_updater(&self, version: &str) -> Result<()> {
-        let programs = ["lockstep-updater", "lockstep-launcher"].map(|name| (name, self.programs.path(name)));
+        let programs = ["lockstep-updater", "lockstep-launcher", "lockstep-supervisor"]
+            .map(|name| (name, self.programs.path(name)));
         self.add("updater", version, &programs, &["--server", "*"])
     }
 

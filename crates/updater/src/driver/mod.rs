@@ -10,9 +10,12 @@
 //! | [`schedule`] | pure: when the next check-in is |
 //! | `carry` | the machine's effects |
 //! | `prune` | which versions are not needed any more |
+//! | `running` | running instances: self-check, restart, health |
+//! | `own` | the updater itself, on trial |
 //! | `beside` | what an installer does at the same time |
 //! | `refused` | what the disk refused, and is tried again |
 //! | `users` | what the users of this PC say |
+//! | `vigil` | signs of life for whoever restarts a service that hangs |
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,7 +35,9 @@ use tokio::{
 use crate::{
     layout::Layout,
     machine::{Recovered, State, Step},
+    platform,
     record::{Record, RecordFile},
+    services::Systemd,
     slots::{Observed, SlotError, Slots, is_of_the_service, recover::Interrupted},
     source::{Metadata, Source, Trouble},
     words,
@@ -40,14 +45,18 @@ use crate::{
 
 mod beside;
 pub(crate) mod carry;
+mod own;
 mod prune;
 mod refused;
 pub mod report;
+mod running;
 pub mod schedule;
 mod users;
+mod vigil;
 
 pub use report::Published;
 use schedule::{Refresh, Schedule};
+use vigil::Vigil;
 
 /// A server that speaks of more products than this is not heard to the end.
 const MAX_PRODUCTS: usize = 64;
@@ -106,6 +115,10 @@ pub struct Setup<S> {
     pub policy: Option<UpgradePolicy>,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
+    /// The machine's services.
+    pub systemd: Systemd,
+    /// Whether a supervisor would start another version of this program.
+    pub supervised: bool,
 }
 
 /// One product, as far as it is known.
@@ -124,6 +137,7 @@ pub struct Driver<S> {
     setup: Setup<S>,
     tracked: BTreeMap<ProductId, Tracked>,
     schedule: Schedule,
+    vigil: Vigil,
     /// A time that is known to have been, and when that was on a clock that nobody sets.
     known: Option<(Timestamp, std::time::Instant)>,
     contact_problem: Option<String>,
@@ -134,6 +148,8 @@ pub struct Driver<S> {
     published: watch::Sender<Published>,
     /// Whether another program stands in the place of this one.
     replaced: watch::Sender<bool>,
+    /// Whether the server has answered since this process was started.
+    contact: watch::Sender<bool>,
 }
 
 impl<S: Source> Driver<S> {
@@ -145,6 +161,7 @@ impl<S: Source> Driver<S> {
             setup,
             tracked: BTreeMap::new(),
             schedule: Schedule::new(Instant::now()),
+            vigil: Vigil::new(platform::watchdog(), Instant::now()),
             contact_problem: None,
             metadata_problem: None,
             refused: refused::Refused::default(),
@@ -152,6 +169,7 @@ impl<S: Source> Driver<S> {
             inbox,
             published: watch::Sender::new(Published::default()),
             replaced: watch::Sender::new(false),
+            contact: watch::Sender::new(false),
         }
     }
 
@@ -176,12 +194,22 @@ impl<S: Source> Driver<S> {
     /// Whatever the disk says; then the service must not go on.
     pub async fn recover(&mut self) -> Result<(), SlotError> {
         let slots = self.setup.slots.clone();
-        let interrupted = blocking(move || slots.recover(is_of_the_service)).await?;
+        let mine = if self.setup.supervised { |_: &ProductId| true } else { is_of_the_service };
+        let interrupted = blocking(move || slots.recover(mine)).await?;
         for product in self.installed_products() {
             self.observe(&product).await?;
             let link = interrupted.iter().find(|i| i.product == product);
-            let found = self.what_was_found(&product, link);
+            let mut found = self.what_was_found(&product, link);
+            if self.is_own(&product) {
+                found = self.own_found(&product, found);
+            }
             if matches!(found, Recovered::Quiet | Recovered::Broken { .. }) {
+                if let Some(Interrupted { to: Some(to), switched: true, .. }) = link
+                    && matches!(found, Recovered::Broken { .. })
+                {
+                    // Killed after switching back: the version that failed may run still.
+                    self.restart_service(&product, to).await;
+                }
                 let slots = self.setup.slots.clone();
                 let of = product.clone();
                 blocking(move || slots.settle(&of)).await?;
@@ -209,8 +237,12 @@ impl<S: Source> Driver<S> {
         let event = tokio::select! {
             event = self.inbox.recv() => event,
             () = sleep_until(alarm) => Some(Event::Wanted(Why::Due)),
+            () = self.vigil.due() => None,
         };
-        // The channel cannot be closed: this driver holds a sender of its own.
+        if self.vigil.sign(Instant::now()) {
+            platform::notify_alive();
+        }
+        // The channel cannot be closed, this driver holds a sender of its own: nothing means that a sign of life was due.
         if let Some(event) = event {
             self.handle(event).await;
         }
@@ -263,6 +295,7 @@ impl<S: Source> Driver<S> {
 
     async fn directed(&mut self, sent: Device, answer: DeviceDirectives) {
         self.contact_problem = None;
+        self.contact.send_replace(true);
         self.setup.record.last_contact = Some(self.now());
         let refresh = self.schedule.succeeded(sent, answer.next_check_in_seconds, Instant::now(), rand::random());
         let mut named = Vec::new();
@@ -328,6 +361,9 @@ impl<S: Source> Driver<S> {
 
     /// Decides about one product anew, from the directive in force. Changes nothing when nothing has changed.
     async fn decide(&mut self, product: &ProductId, only_switches: bool) {
+        if !self.is_mine(product) || self.must_wait(product) {
+            return;
+        }
         let now = self.now();
         let device = self.device();
         let Some(metadata) = &self.setup.metadata else {
@@ -336,7 +372,7 @@ impl<S: Source> Driver<S> {
         let Some(tracked) = self.tracked.get_mut(product) else {
             return;
         };
-        let Some(directive) = tracked.directive.as_ref().filter(|_| is_of_the_service(product)) else {
+        let Some(directive) = tracked.directive.as_ref() else {
             return;
         };
         let admission = admit(&metadata.catalog, &device, directive, now);
@@ -408,6 +444,8 @@ impl<S: Source> Driver<S> {
         };
         self.advance(product, next.map_err(|e| e.to_string())).await;
         self.decide(product, false).await;
+        // It waits while others are being switched.
+        self.decide(&ProductId::updater(), false).await;
     }
 
     /// What recovery found of a product, in the machine's words.
@@ -461,11 +499,11 @@ impl<S: Source> Driver<S> {
     }
 
     fn installed_products(&self) -> Vec<ProductId> {
-        self.setup.slots.products().into_iter().filter(is_of_the_service).collect()
+        self.setup.slots.products().into_iter().filter(|product| self.is_mine(product)).collect()
     }
 
     fn device(&self) -> Device {
-        let products = self.tracked.iter().filter(|(p, _)| is_of_the_service(p));
+        let products = self.tracked.iter().filter(|(p, _)| self.is_mine(p));
         report::device(
             report::Pc {
                 hostname: &self.setup.hostname,

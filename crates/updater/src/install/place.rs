@@ -1,7 +1,7 @@
 //! Installing what was verified: first everything complete beside what runs, then the switch.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{Seek, SeekFrom},
     path::{Path, PathBuf},
 };
@@ -15,8 +15,8 @@ use crate::{
     driver::carry::is_same,
     health,
     layout::Layout,
-    platform, site,
-    slots::{Disk, RealDisk, SlotError, Slots},
+    platform, self_update, site,
+    slots::{Disk, Observed, RealDisk, SlotError, Slots},
 };
 
 /// Machine policy, as it will be.
@@ -94,30 +94,42 @@ pub async fn place(
 ) -> Result<Vec<Product>, InstallError> {
     let mut products = Vec::new();
     for each in &chosen {
-        products.push(prepare(layout, slots, each).await?);
+        let package = Package { file: &each.package, manifest: manifest(each)?, observed: &each.observed };
+        products.push(prepare(layout, slots, &package).await?);
     }
     replace_public(&layout.site(), policy.profile)?;
     replace_public(&layout.vendor_root(), policy.root)?;
     for each in &chosen {
         let Release { product, version, .. } = &each.entry.release;
-        slots.activate(product, Some(version), each.observed.current.as_ref(), true, rand::random())?;
-        slots.settle(product)?;
+        activate(layout, slots, product, version, each.observed.current.as_ref())?;
     }
     drop_old_updaters(layout, slots, &products);
     Ok(products)
 }
 
+/// A package that may be installed, as it lies in a file that only we can change.
+#[derive(Debug)]
+pub(super) struct Package<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// What lies on the disk of its product.
+    pub observed: &'a Observed,
+}
+
 /// Makes a version complete beside what runs, and finds out whether it can run here.
-async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Product, InstallError> {
-    let Release { product, version, .. } = &chosen.entry.release;
-    let before = chosen.observed.current.clone();
-    let there = chosen.observed.versions.contains(version);
-    let manifest = manifest(chosen)?;
+pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_>) -> Result<Product, InstallError> {
+    let Package { file, manifest, observed } = package;
+    let rule = &manifest.description;
+    let (product, version) = (&rule.product, &rule.version);
+    let before = observed.current.clone();
+    let there = observed.versions.contains(version);
     let intact = there
-        && slots.manifest(product, version).is_ok_and(|m| m == manifest)
-        && is_intact(&layout.version(product, version), &manifest);
+        && slots.manifest(product, version).is_ok_and(|m| m == *manifest)
+        && is_intact(&layout.version(product, version), manifest);
     let active = before.as_ref() == Some(version);
-    let mut fill = |into: &Path| unpack(slots, chosen, into);
+    let mut fill = |into: &Path| unpack(slots, file, into);
     match (there, intact) {
         (false, _) => slots.stage(product, version, rand::random(), &mut fill)?,
         (true, false) => slots.renew(product, version, rand::random(), &mut fill)?,
@@ -129,10 +141,10 @@ async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Prod
         (false, _) => Done::Installed,
     };
     let made = Product { product: product.clone(), version: version.clone(), before, done };
-    let rule = &manifest.description;
     if done == Done::Installed && !rule.self_check.is_empty() {
         let program = layout.version(product, version).join(&rule.program);
-        if let Err(reason) = health::check(&program, &rule.self_check, health::LIMIT).await {
+        let limit = std::time::Duration::from_secs(rule.health.self_check_seconds.into());
+        if let Err(reason) = health::check(&program, &rule.self_check, limit).await {
             slots.remove(product, version, rand::random())?;
             return Err(InstallError::Unhealthy { product: product.clone(), version: version.clone(), reason });
         }
@@ -142,12 +154,7 @@ async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Prod
 
 /// What the package says about itself, which must be what was signed.
 fn manifest(chosen: &Chosen) -> Result<Manifest, InstallError> {
-    let mut file = &chosen.package;
-    let manifest = file
-        .seek(SeekFrom::Start(0))
-        .map_err(package::Error::Io)
-        .and_then(|_| package::read_manifest(&mut file))
-        .map_err(|e| SlotError::Package(e.into()))?;
+    let manifest = read_manifest(&chosen.package)?;
     if !is_same(&manifest, &chosen.entry.release) {
         let what = &manifest.description;
         let why = format!("it holds {} {} for {}", what.product, what.version, what.platform);
@@ -156,8 +163,13 @@ fn manifest(chosen: &Chosen) -> Result<Manifest, InstallError> {
     Ok(manifest)
 }
 
-fn unpack(slots: &Slots, chosen: &Chosen, into: &Path) -> Result<Manifest, SlotError> {
-    let mut file = &chosen.package;
+/// What the package in a file says about itself.
+pub(super) fn read_manifest(mut file: &File) -> Result<Manifest, InstallError> {
+    let read = file.seek(SeekFrom::Start(0)).map_err(package::Error::Io);
+    Ok(read.and_then(|_| package::read_manifest(&mut file)).map_err(|e| SlotError::Package(e.into()))?)
+}
+
+fn unpack(slots: &Slots, mut file: &File, into: &Path) -> Result<Manifest, SlotError> {
     file.seek(SeekFrom::Start(0)).map_err(|e| SlotError::Package(package::Error::Io(e).into()))?;
     slots.unpack(file, into)
 }
@@ -178,8 +190,40 @@ fn is_intact(dir: &Path, manifest: &Manifest) -> bool {
         })
 }
 
+/// Makes a version that is complete the active one. The updater brings its supervisor along, and is not on trial: whoever
+/// installs it is there to see.
+pub(super) fn activate(
+    layout: &Layout,
+    slots: &Slots,
+    product: &ProductId,
+    version: &Version,
+    before: Option<&Version>,
+) -> Result<(), InstallError> {
+    if *product == ProductId::updater() {
+        supervisor(layout, version)?;
+        self_update::end(layout, &RealDisk).map_err(disk(&layout.trial()))?;
+    }
+    slots.activate(product, Some(version), before, true, rand::random())?;
+    Ok(slots.settle(product)?)
+}
+
+/// Puts the supervisor that lies in a version of the updater at its own place. Versions of old have none.
+fn supervisor(layout: &Layout, version: &Version) -> Result<(), InstallError> {
+    let from = layout.version(&ProductId::updater(), version).join("bin/lockstep-supervisor");
+    let to = layout.supervisor();
+    let (Some(dir), true) = (to.parent(), from.is_file()) else { return Ok(()) };
+    platform::make_dir(dir, 0o755).map_err(disk(dir))?;
+    site::trusted_path(layout.root(), dir)?;
+    let beside = dir.join(".lockstep-supervisor.new");
+    let placed = fs::read(&from)
+        .and_then(|bytes| RealDisk.write_file(&beside, &bytes, 0o755))
+        .and_then(|()| RealDisk.rename(&beside, &to))
+        .and_then(|()| RealDisk.sync_dir(dir));
+    placed.map_err(disk(&to))
+}
+
 /// Keeps the updater and the newest other one. Whatever else is in the way is left for the next time.
-fn drop_old_updaters(layout: &Layout, slots: &Slots, products: &[Product]) {
+pub(super) fn drop_old_updaters(layout: &Layout, slots: &Slots, products: &[Product]) {
     let product = ProductId::updater();
     let Some(updater) = products.iter().find(|p| p.product == product) else { return };
     let Ok(observed) = slots.observe(&product) else { return };

@@ -141,12 +141,29 @@ pub fn own_program() -> io::Result<File> {
 /// started from below `versions` has such a place.
 pub fn is_replaced(versions: &Path, current: &Path) -> bool {
     let own = Path::new("/proc/self/exe");
-    let from_there =
-        fs::read_link(own).and_then(|program| Ok(program.starts_with(versions.canonicalize()?))).unwrap_or(false);
-    match (from_there, file_id(own), file_id(current)) {
+    match (runs_from(versions), file_id(own), file_id(current)) {
         (true, Ok(own), Ok(current)) => own != current,
         _ => false,
     }
+}
+
+/// Whether this process was started from below a directory.
+pub fn runs_from(dir: &Path) -> bool {
+    let own = fs::read_link("/proc/self/exe");
+    own.and_then(|program| Ok(program.starts_with(dir.canonicalize()?))).unwrap_or(false)
+}
+
+/// The version below a directory of versions that this process was started from.
+pub fn runs_version(versions: &Path) -> Option<protocol::Version> {
+    let program = fs::read_link("/proc/self/exe").ok()?;
+    let below = program.strip_prefix(versions.canonicalize().ok()?).ok()?;
+    below.iter().next()?.to_str()?.parse().ok()
+}
+
+/// Whether a process is this one's parent, and runs as the same user.
+pub fn is_parent(pid: u32) -> bool {
+    let parent = rustix::process::getppid().and_then(|parent| u32::try_from(parent.as_raw_nonzero().get()).ok());
+    parent == Some(pid) && fs::metadata(format!("/proc/{pid}")).is_ok_and(|m| m.uid() == own_uid())
 }
 
 /// Becomes another program, in the place of this one. Returns only when that fails.
@@ -268,13 +285,31 @@ pub fn terminate(pid: u32) {
 
 /// Tells systemd that the service is ready (sd_notify(3)); does nothing when systemd did not start it.
 pub fn notify_ready() {
+    notify(b"READY=1");
+}
+
+/// Tells systemd that the service is alive (sd_notify(3)); does nothing when systemd did not start it.
+pub fn notify_alive() {
+    notify(b"WATCHDOG=1");
+}
+
+/// How often systemd should be told that the service is alive: twice in the time after which it takes it for hung
+/// (`WATCHDOG_USEC`, sd_watchdog_enabled(3)). `None`: it does not watch. The process that it means (`WATCHDOG_PID`) may be the
+/// supervisor, which lets us speak.
+pub fn watchdog() -> Option<std::time::Duration> {
+    let limit: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (limit > 0).then(|| std::time::Duration::from_micros(limit) / 2)
+}
+
+fn notify(state: &[u8]) {
     let Some(address) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
     let sent = notify_address(&address)
-        .and_then(|address| std::os::unix::net::UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
+        .and_then(|address| std::os::unix::net::UnixDatagram::unbound()?.send_to_addr(state, &address));
     if let Err(error) = sent {
-        tracing::warn!(%error, "systemd could not be told that the service is ready");
+        let what = String::from_utf8_lossy(state);
+        tracing::warn!(%error, what = &*what, "systemd could not be told");
     }
 }
 
@@ -321,14 +356,6 @@ impl Listener {
         let peer = Peer { uid: credentials.uid(), pid, started: pid.and_then(start_time) };
         Ok((stream, peer))
     }
-}
-
-/// Connects to the updater's socket.
-///
-/// # Errors
-/// Whatever the system says.
-pub async fn connect(path: &Path) -> io::Result<Stream> {
-    UnixStream::connect(path).await
 }
 
 /// Waits until this process is asked to end: SIGTERM, SIGINT or SIGHUP.

@@ -99,6 +99,21 @@ pub fn is_replaced(_versions: &Path, _current: &Path) -> bool {
     false
 }
 
+/// Nothing is started from below a directory of versions yet.
+pub fn runs_from(_dir: &Path) -> bool {
+    false
+}
+
+/// As [`runs_from`].
+pub fn runs_version(_versions: &Path) -> Option<protocol::Version> {
+    None
+}
+
+/// There is no supervisor on Windows yet.
+pub fn is_parent(_pid: u32) -> bool {
+    false
+}
+
 /// As on Linux.
 pub fn become_program(_program: &Path, _arguments: &[&std::ffi::OsStr]) -> io::Error {
     io::ErrorKind::Unsupported.into()
@@ -218,6 +233,14 @@ pub fn terminate(_pid: u32) {}
 /// systemd is not here.
 pub fn notify_ready() {}
 
+/// As on Linux; the service manager has no watchdog.
+pub fn notify_alive() {}
+
+/// As on Linux; the service manager has no watchdog.
+pub fn watchdog() -> Option<std::time::Duration> {
+    None
+}
+
 /// As on Linux.
 #[derive(Debug)]
 pub struct Listener(());
@@ -240,15 +263,6 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
         not_yet()
     }
-}
-
-/// As on Linux.
-///
-/// # Errors
-/// Always, for now.
-#[expect(clippy::unused_async, reason = "as on Linux")]
-pub async fn connect(_path: &Path) -> io::Result<Stream> {
-    not_yet()
 }
 
 /// Waits until this process is asked to end.

@@ -42,10 +42,9 @@ pub(super) fn recover(
         }
         Err(error) => return Err(SlotError::disk("reading the journal")(error)),
     };
-    let products = disk.list(&layout.products()).map_err(SlotError::disk("listing the products"))?;
     journal.adopt(entries.clone());
     let mut interrupted = Vec::new();
-    for product in products.iter().filter_map(|name| name.parse().ok()).filter(mine) {
+    for product in slots.products().into_iter().filter(mine) {
         let looking = SlotError::disk("looking at the installed versions");
         let observed = slots.observe(&product).map_err(looking)?;
         sweep(layout, disk, &product, &observed)?;

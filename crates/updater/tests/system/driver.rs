@@ -15,6 +15,7 @@ use std::{
 use lockstep_updater::{
     driver::{Driver, Event, Published, Setup, Why},
     record::RecordFile,
+    services::Systemd,
     slots::{RealDisk, Slots},
     source::{Metadata, Source, Trouble},
 };
@@ -124,6 +125,8 @@ impl Rig {
             hostname: "pc-ready".into(),
             policy: None,
             clock,
+            systemd: Systemd::default(),
+            supervised: false,
         });
         driver.recover().await.unwrap();
         let (events, published) = (driver.events(), driver.published());

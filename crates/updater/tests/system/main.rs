@@ -14,6 +14,7 @@ mod install_beside;
 mod ipc_users;
 mod launcher;
 mod power_cut;
+mod self_update;
 mod site;
 #[cfg(target_os = "linux")]
 mod tracer;

@@ -96,6 +96,11 @@ impl Site {
         self.world.lock().unwrap().orders = Some(decision);
     }
 
+    /// The last report.
+    pub fn last_report(&self) -> Option<Device> {
+        self.world.lock().unwrap().reports.last().cloned()
+    }
+
     /// Whether the last report says this about the connector.
     pub fn was_told(&self, words: &str) -> bool {
         let world = self.world.lock().unwrap();
@@ -105,13 +110,21 @@ impl Site {
 
     /// The real service on a PC that has these releases, and belongs to this site.
     pub fn pc(&self, root: &Path, vendor: &Vendor, installed: &[&Release]) -> Service {
+        self.installs(root, vendor, installed);
+        Service::start(root, Path::new(UPDATER))
+    }
+
+    /// A PC of this site gets these releases from an installer.
+    pub fn installs(&self, root: &Path, vendor: &Vendor, installed: &[&Release]) {
         let folder = root.with_extension("folder");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
         vendor.folder(&folder, installed, None);
         let profile = json!({ "v": 1, "server": self.address, "enrolment_key": "k", "certificate": self.certificate });
         fs::write(folder.join("site.json"), profile.to_string()).unwrap();
         let output = crate::install::install(&folder, root);
         assert!(crate::install::succeeded(&output));
-        Service::start(root, Path::new(UPDATER))
     }
 }
 
@@ -132,10 +145,14 @@ impl Drop for Service {
 
 impl Service {
     pub fn start(root: &Path, program: &Path) -> Self {
-        let log = fs::File::create(root.with_extension("log")).unwrap();
-        let process = Command::new(program).args(["run", "--root"]).arg(root).stderr(log).stdin(Stdio::null()).spawn();
-        let layout = Layout::new(root).unwrap();
-        let service = Self { layout, process: process.unwrap(), checks: 0.into() };
+        Self::with(root, Command::new(program).args(["run", "--root"]).arg(root))
+    }
+
+    /// Whatever starts the service for this root.
+    pub fn with(root: &Path, command: &mut Command) -> Self {
+        let log = fs::File::options().append(true).create(true).open(root.with_extension("log")).unwrap();
+        let process = command.stderr(log).stdin(Stdio::null()).spawn().unwrap();
+        let service = Self { layout: Layout::new(root).unwrap(), process, checks: 0.into() };
         service.until("it answers", |_| true);
         service
     }
@@ -178,7 +195,12 @@ impl Service {
 
     /// The connector's active version.
     pub fn connector(&self) -> String {
-        let link = fs::read_link(self.layout.current(&ProductId::connector())).unwrap();
+        self.active("connector")
+    }
+
+    /// A product's active version.
+    pub fn active(&self, product: &str) -> String {
+        let link = fs::read_link(self.layout.current(&product.parse().unwrap())).unwrap();
         link.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
@@ -242,18 +264,22 @@ fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>)
 }
 
 fn decide(world: &World, device: &Device) -> DeviceDirectives {
+    let site = world.choices.clone().with_updater();
+    let honest = |product| directive(product, &site, &world.catalog, device, Timestamp::now(), 1);
     let product = ProductId::connector();
-    let directive = match &world.orders {
+    let about_connector = match &world.orders {
         Some(decision) => Directive {
-            product,
+            product: product.clone(),
             decision: decision.clone(),
             policy: UpgradePolicy::Silent,
             server: None,
             why: "because I say so".into(),
         },
-        None => directive(&product, &world.choices, &world.catalog, device, Timestamp::now(), 1),
+        None => honest(&product),
     };
-    DeviceDirectives { v: 1, directives: vec![directive], next_check_in_seconds: 3600 }
+    let others = site.products.keys().filter(|p| **p != product).map(honest);
+    let directives = others.chain([about_connector]).collect();
+    DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600 }
 }
 
 /// A directory that every user may pass, for the PCs of one test.

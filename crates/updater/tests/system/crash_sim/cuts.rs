@@ -44,11 +44,11 @@ pub fn cuts(moment: &Moment, most: usize, chance: &mut StdRng) -> BTreeSet<Vec<u
     }
     let n = fates.len();
     let mut shapes: Vec<Vec<u8>> = vec![vec![0; n], vec![1; n]];
-    for i in 0..n {
+    for (i, of) in fates.iter().enumerate() {
         shapes.push((0..n).map(|j| u8::from(j != i)).collect());
         shapes.push((0..n).map(|j| u8::from(j == i)).collect());
         shapes.push((0..n).map(|j| u8::from(j <= i)).collect());
-        for torn in 2..fates[i].len() {
+        for torn in 2..of.len() {
             shapes.push((0..n).map(|j| if j == i { torn as u8 } else { 1 }).collect());
         }
     }

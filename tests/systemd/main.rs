@@ -1,0 +1,13 @@
+//! The service as PCs run it: under a real systemd, installed by a real dpkg, with a real site.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`scene`] | a site and its PCs |
+//! | [`debian`] | the Debian packages: installed, upgraded, removed, purged |
+//! | [`power`] | the installer of the integration page; reboots, power cuts, a service that hangs |
+//! | [`units`] | how much of the system the services can reach |
+
+mod debian;
+mod power;
+mod scene;
+mod units;
