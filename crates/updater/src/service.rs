@@ -166,7 +166,9 @@ fn remember_failure(layout: &Layout, slots: &Slots, file: &RecordFile, record: &
 fn sweep(layout: &Layout) -> Result<(), ServiceError> {
     let _alone = slots::exclusive(layout)?;
     let copy = layout.install_copy();
-    RealDisk.remove_tree(&copy).map_err(system(copy.display().to_string()))
+    RealDisk.remove_tree(&copy).map_err(system(copy.display().to_string()))?;
+    let state = layout.state_dir();
+    slots::disk::sweep_replaced(&RealDisk, &state).map_err(system(state.display().to_string()))
 }
 
 /// Makes the service's directories with their final rights, and refuses those that others could change.
