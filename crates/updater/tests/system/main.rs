@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod any_product;
 mod download;
 mod driver;
 mod fixture;
@@ -12,6 +13,7 @@ mod ipc_users;
 mod launcher;
 mod power_cut;
 mod self_update;
+mod self_update_kills;
 mod site;
 mod trust;
 mod vendor;
