@@ -3,7 +3,12 @@
 #![cfg(unix)]
 
 mod any_product;
+#[cfg(target_os = "linux")]
+mod crash_service;
+mod crash_sim;
 mod download;
+mod download_places;
+mod download_site;
 mod driver;
 mod fixture;
 mod install;
@@ -15,5 +20,7 @@ mod power_cut;
 mod self_update;
 mod self_update_kills;
 mod site;
+#[cfg(target_os = "linux")]
+mod tracer;
 mod trust;
 mod vendor;
