@@ -7,11 +7,12 @@ use protocol::{
     catalog::{Entry, Release},
     product::ProductId,
 };
-use release::package::{self, Manifest};
+use release::package::Manifest;
 
 use super::{Driver, Event, blocking};
 use crate::{
     machine::{Effect, State},
+    platform::from_background,
     self_update::{self, Trial},
     slots::{RealDisk, SlotError, Slots},
     source::Source,
@@ -73,7 +74,8 @@ impl<S: Source> Driver<S> {
                         drop(std::fs::remove_file(downloads.join(crate::download::partial_name(&entry.sha256))));
                         Ok(())
                     };
-                    blocking(unpacking).await
+                    // Nobody at the PC should notice it. `None`: it panicked, which was reported.
+                    from_background(unpacking).await.unwrap_or_else(|| Err("unpacking failed".into()))
                 }
             };
             // Fails only when the driver is gone, and the process with it.
@@ -93,6 +95,7 @@ impl<S: Source> Driver<S> {
         restart: bool,
     ) -> Vec<Effect> {
         tracing::info!(%product, %version, ?previous, restart, "activating");
+        self.refused.forget_settling(product);
         let (slots, of, to) = (self.setup.slots.clone(), product.clone(), version.clone());
         let (own, layout) = (self.is_own(product), self.setup.layout.clone());
         let switching = move || {
@@ -145,6 +148,7 @@ impl<S: Source> Driver<S> {
         record.consented = record.consented.take().filter(|v| *v != version);
         record.active = to.clone();
         self.save().await;
+        self.refused.forget_settling(product);
 
         let (slots, of, target) = (self.setup.slots.clone(), product.clone(), to.clone());
         let switching = move || slots.activate(&of, target.as_ref(), Some(&version), false, rand::random());
@@ -181,11 +185,7 @@ impl<S: Source> Driver<S> {
         record.restart = (restart && !own && !service).then(|| version.clone());
         record.active = Some(version.clone());
         self.save().await;
-        let (slots, of) = (self.setup.slots.clone(), product.clone());
-        // Should this fail, the next start checks the version's health once more, which does no harm.
-        if let Err(error) = blocking(move || slots.settle(&of)).await {
-            tracing::warn!(%product, error = %words(&error), "the journal could not be closed");
-        }
+        self.close_journal(product).await;
         if own {
             self.end_trial();
         }
@@ -227,7 +227,7 @@ fn unpack(slots: &Slots, entry: &Entry, package: std::fs::File) -> Result<(), Sl
         return Ok(());
     }
     let mut fill = |into: &Path| {
-        let manifest = package::unpack(&package, into).map_err(|e| SlotError::Package(e.into()))?;
+        let manifest = slots.unpack(&package, into)?;
         if !is_same(&manifest, release) {
             let what = &manifest.description;
             let why = format!("it holds {} {} for {}", what.product, what.version, what.platform);

@@ -13,6 +13,7 @@
 //! | `running` | running instances: self-check, restart, health |
 //! | `own` | the updater itself, on trial |
 //! | `beside` | what an installer does at the same time |
+//! | `refused` | what the disk refused, and is tried again |
 //! | `users` | what the users of this PC say |
 //! | `vigil` | signs of life for whoever restarts a service that hangs |
 
@@ -46,6 +47,7 @@ mod beside;
 pub(crate) mod carry;
 mod own;
 mod prune;
+mod refused;
 pub mod report;
 mod running;
 pub mod schedule;
@@ -140,6 +142,7 @@ pub struct Driver<S> {
     known: Option<(Timestamp, std::time::Instant)>,
     contact_problem: Option<String>,
     metadata_problem: Option<String>,
+    refused: refused::Refused,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
     published: watch::Sender<Published>,
@@ -161,6 +164,7 @@ impl<S: Source> Driver<S> {
             vigil: Vigil::new(platform::watchdog(), Instant::now()),
             contact_problem: None,
             metadata_problem: None,
+            refused: refused::Refused::default(),
             events,
             inbox,
             published: watch::Sender::new(Published::default()),
@@ -253,6 +257,7 @@ impl<S: Source> Driver<S> {
                 if why != Why::Pushed {
                     self.look_around().await;
                     self.finish_roll_backs().await;
+                    self.try_refused_again().await;
                     self.prune().await;
                     self.retry().await;
                 }
@@ -324,6 +329,7 @@ impl<S: Source> Driver<S> {
         match result {
             Ok(metadata) => {
                 self.metadata_problem = None;
+                self.schedule.refresh_succeeded();
                 let now = self.now();
                 self.setup.record.trusted_time = Some(now);
                 self.known = Some((now, std::time::Instant::now()));
@@ -492,13 +498,6 @@ impl<S: Source> Driver<S> {
         Ok(())
     }
 
-    async fn save(&mut self) {
-        let (file, record) = (self.setup.file.clone(), self.setup.record.clone());
-        if let Err(error) = blocking(move || file.write(&record)).await {
-            tracing::error!(%error, "the state could not be saved");
-        }
-    }
-
     fn installed_products(&self) -> Vec<ProductId> {
         self.setup.slots.products().into_iter().filter(|product| self.is_mine(product)).collect()
     }
@@ -523,7 +522,8 @@ impl<S: Source> Driver<S> {
     fn publish(&self) {
         let device = self.device();
         let directives = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.directive.as_ref()?)));
-        let problem = self.contact_problem.clone().or_else(|| self.metadata_problem.clone());
+        let elsewhere = || self.contact_problem.clone().or_else(|| self.metadata_problem.clone());
+        let problem = self.refused.in_words().or_else(elsewhere);
         let next = report::published(device, directives.collect(), &self.setup.record, problem);
         self.published.send_if_modified(|old| {
             let changed = *old != next;
@@ -537,7 +537,8 @@ impl<S: Source> Driver<S> {
         // One that is past could not be done then, and waits for the next check-in.
         let retry = self.tracked.values().filter_map(|t| t.state.retry_at()).filter(|at| *at > now).min();
         let wait = retry.and_then(|at| std::time::Duration::try_from(at.duration_since(now)).ok());
-        self.schedule.alarm(wait.map(|wait| Instant::now() + wait))
+        let alarm = self.schedule.alarm(wait.map(|wait| Instant::now() + wait));
+        self.refused.again_at().map_or(alarm, |again| again.min(alarm))
     }
 
     /// The effective time. It goes on even when the system's clock was set back to before what is known to have been. What

@@ -129,7 +129,7 @@ pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_
         && slots.manifest(product, version).is_ok_and(|m| m == *manifest)
         && is_intact(&layout.version(product, version), manifest);
     let active = before.as_ref() == Some(version);
-    let mut fill = |into: &Path| unpack(file, into);
+    let mut fill = |into: &Path| unpack(slots, file, into);
     match (there, intact) {
         (false, _) => slots.stage(product, version, rand::random(), &mut fill)?,
         (true, false) => slots.renew(product, version, rand::random(), &mut fill)?,
@@ -169,11 +169,9 @@ pub(super) fn read_manifest(mut file: &File) -> Result<Manifest, InstallError> {
     Ok(read.and_then(|_| package::read_manifest(&mut file)).map_err(|e| SlotError::Package(e.into()))?)
 }
 
-fn unpack(mut file: &File, into: &Path) -> Result<Manifest, SlotError> {
-    file.seek(SeekFrom::Start(0))
-        .map_err(package::Error::Io)
-        .and_then(|_| package::unpack(file, into))
-        .map_err(|e| SlotError::Package(e.into()))
+fn unpack(slots: &Slots, mut file: &File, into: &Path) -> Result<Manifest, SlotError> {
+    file.seek(SeekFrom::Start(0)).map_err(|e| SlotError::Package(package::Error::Io(e).into()))?;
+    slots.unpack(file, into)
 }
 
 /// Whether every file is what the vendor packed, with its final rights, and nothing else could have been put there.

@@ -34,7 +34,7 @@ pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Makes a directory, and its missing parents with mode 0755. An existing one is given the mode.
+/// Makes a directory, and its missing parents with mode 0755, and makes new names durable. An existing one is given the mode.
 ///
 /// # Errors
 /// Whatever the file system says; also when something other than a directory is there.
@@ -48,9 +48,23 @@ pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
                 return Err(io::Error::new(io::ErrorKind::NotADirectory, "something else is there"));
             }
         }
-        other => other?,
+        other => {
+            other?;
+            // Else a power cut could take a directory away together with everything that was made durable in it.
+            path.parent().map_or(Ok(()), sync_dir)?;
+        }
     }
     // Not left to the umask: a directory ends in its final rights whatever the service was started with.
+    set_mode(path, mode)
+}
+
+/// Makes a new directory with this mode, at no instant with more; an existing one is an error.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn make_new_dir(path: &Path, mode: u32) -> io::Result<()> {
+    fs::DirBuilder::new().mode(mode).create(path)?;
+    // The umask may have cut it.
     set_mode(path, mode)
 }
 

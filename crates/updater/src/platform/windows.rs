@@ -37,6 +37,14 @@ pub fn make_dir(_path: &Path, _mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// Always, for now.
+pub fn make_new_dir(_path: &Path, _mode: u32) -> io::Result<()> {
+    not_yet()
+}
+
+/// As on Linux.
+///
+/// # Errors
+/// Always, for now.
 pub fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     not_yet()
 }

@@ -163,6 +163,15 @@ impl Slots {
         self.run(product, operation, fill, true)
     }
 
+    /// Unpacks a package into the directory that [`Slots::stage`] and [`Slots::renew`] have made for it.
+    ///
+    /// # Errors
+    /// [`SlotError::Package`].
+    pub fn unpack(&self, package: impl io::Read, into: &Path) -> Result<Manifest, SlotError> {
+        release::package::unpack_at(&disk::Unpacking(self.disk.as_ref()), package, into)
+            .map_err(|e| SlotError::Package(e.into()))
+    }
+
     /// Puts a whole copy of a version in the place of the one that is there. At every instant one of the two has the
     /// version's name, so it may be the active one.
     ///
@@ -238,6 +247,16 @@ impl Slots {
     pub fn recover(&self, mine: fn(&ProductId) -> bool) -> Result<Vec<recover::Interrupted>, SlotError> {
         let _alone = self.take_turn()?;
         recover::recover(&self.layout, self.disk.as_ref(), &self.journal, self, mine)
+    }
+
+    /// Removes what an operation has left that failed in its middle, and whose undoing failed too.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn sweep(&self, product: &ProductId) -> Result<(), SlotError> {
+        let _alone = self.take_turn()?;
+        let observed = self.observe(product).map_err(SlotError::disk("looking at the installed versions"))?;
+        recover::sweep(&self.layout, self.disk.as_ref(), product, &observed)
     }
 
     fn take_turn(&self) -> Result<Option<fs::File>, SlotError> {

@@ -18,7 +18,7 @@ use protocol::{
     catalog::Catalog,
     device::Device,
     directive,
-    message::{DeviceCheckIn, DeviceDirectives},
+    message::{DeviceCheckIn, DeviceDirectives, Downloads},
     policy::UpgradePolicy,
     product::ProductId,
     site::{Site as Choices, SiteProduct},
@@ -39,14 +39,18 @@ pub struct World {
     pub catalog: Catalog,
     /// What it orders instead, about the connector.
     pub orders: Option<Decision>,
+    /// What it says about fetching packages.
+    pub downloads: Downloads,
+    /// Requests below `/tuf/targets/`.
+    pub asked: usize,
     /// What it was told.
     pub reports: Vec<Device>,
 }
 
 pub struct Site {
     pub world: Arc<Mutex<World>>,
-    address: String,
-    certificate: String,
+    pub address: String,
+    pub certificate: String,
 }
 
 impl Site {
@@ -151,6 +155,10 @@ impl Service {
     /// Whatever starts the service for this root.
     pub fn with(root: &Path, command: &mut Command) -> Self {
         let log = fs::File::options().append(true).create(true).open(root.with_extension("log")).unwrap();
+        // A service that asked its environment would reach nobody.
+        for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"] {
+            command.env(proxy, "http://127.0.0.1:9");
+        }
         let process = command.stderr(log).stdin(Stdio::null()).spawn().unwrap();
         let service = Self { layout: Layout::new(root).unwrap(), process, checks: 0.into() };
         service.until("it answers", |_| true);
@@ -249,6 +257,7 @@ fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>)
         return found(world.metadata.get(name));
     }
     if let Some(name) = path.strip_prefix("/tuf/targets/") {
+        world.asked += 1;
         return found(world.targets.get(name));
     }
     match path {
@@ -279,7 +288,7 @@ fn decide(world: &World, device: &Device) -> DeviceDirectives {
     };
     let others = site.products.keys().filter(|p| **p != product).map(honest);
     let directives = others.chain([about_connector]).collect();
-    DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600 }
+    DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600, downloads: world.downloads.clone() }
 }
 
 /// A directory that every user may pass, for the PCs of one test.
