@@ -219,7 +219,7 @@ impl Machine {
 }
 
 /// Nothing in a tree can be changed by others; sockets are to be spoken to by all.
-fn assert_closed(path: &Path, point: &str) {
+pub fn assert_closed(path: &Path, point: &str) {
     use std::os::unix::fs::FileTypeExt;
     let meta = fs::symlink_metadata(path).unwrap();
     if meta.is_symlink() || meta.file_type().is_socket() {
