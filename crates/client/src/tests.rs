@@ -52,6 +52,7 @@ async fn its_status_is_read() {
         why: Default::default(),
         ticket: None,
         problem: None,
+        fetching: Default::default(),
         last_contact: None,
     };
     let asked = updater(pc.path(), vec![frame(&Reply::Status(Box::new(status.clone())))]);

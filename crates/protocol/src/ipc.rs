@@ -95,6 +95,9 @@ pub enum Reply {
         state: DeviceState,
         /// In words.
         detail: String,
+        /// How much of a package is here, while one is fetched.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<Fetched>,
     },
     /// To [`Verb::Watch`]: the program should be restarted now to run this version.
     RestartNow {
@@ -126,12 +129,24 @@ pub struct Status {
     /// Ties the calling user to this PC. `None`: not enrolled yet.
     #[serde(default)]
     pub ticket: Option<Ticket>,
+    /// How much of a package is here, by product, while one is fetched.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fetching: BTreeMap<ProductId, Fetched>,
     /// What went wrong last, such as "cannot update: metadata expired".
     #[serde(default)]
     pub problem: Option<String>,
     /// When the server was last reached, RFC 3339.
     #[serde(default)]
     pub last_contact: Option<jiff::Timestamp>,
+}
+
+/// How much of a package is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Bytes that are here; they may become fewer, when they turn out to be wrong.
+    pub done: u64,
+    /// Bytes of the whole package, as signed.
+    pub total: u64,
 }
 
 /// Why a connection's bytes are not frames.

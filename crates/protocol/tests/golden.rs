@@ -13,7 +13,7 @@ use protocol::{
     Blocked, Decision, Directive,
     catalog::{Release, StoreSchemas},
     device::DeviceState,
-    ipc::{Reply, Request, Status, Verb},
+    ipc::{Fetched, Reply, Request, Status, Verb},
     message::*,
     policy::UpgradePolicy,
     product::ProductId,
@@ -124,7 +124,13 @@ fn every_http_message() {
     golden("enrolled", &Enrolled { v: V, device: "0123456789abcdef".into() });
     golden("device_check_in", &DeviceCheckIn { v: V, seq: 7, device: reporting_device() });
     let directives = vec![directive(Decision::Current)];
-    golden("device_directives", &DeviceDirectives { v: V, directives, next_check_in_seconds: 3600 });
+    let answer = DeviceDirectives { v: V, directives, next_check_in_seconds: 3600, downloads: Downloads::default() };
+    golden("device_directives", &answer);
+    let downloads = Downloads {
+        alternate: vec!["https://cdn.example.test/lockstep/targets".into()],
+        start_jitter_seconds: Some(600),
+    };
+    golden("device_directives_elsewhere", &DeviceDirectives { downloads, ..answer });
     golden("push_hello", &PushHello { v: V, seq: 8 });
     golden("push", &Push { v: V, why: "the server's version changed".into() });
     golden(
@@ -231,6 +237,17 @@ fn every_ipc_message() {
             installed: Some(version("7.2.0")),
             state: DeviceState::Staged,
             detail: "7.3.0 is ready".into(),
+            bytes: None,
+        },
+    );
+    golden(
+        "ipc_reply_progress_fetching",
+        &Reply::Progress {
+            product: ProductId::connector(),
+            installed: Some(version("7.2.0")),
+            state: DeviceState::Staging,
+            detail: "7.3.0 is made ready".into(),
+            bytes: Some(Fetched { done: 1_000_000, total: 12_345_678 }),
         },
     );
     golden("ipc_reply_restart_now", &Reply::RestartNow { product: ProductId::connector(), version: version("7.3.0") });
@@ -241,10 +258,13 @@ fn every_ipc_message() {
         products: reporting_device().products,
         why: [(ProductId::connector(), "made ready for server 7.3.0".to_owned())].into(),
         ticket: Some(Ticket { claim: "{}".into(), signature: "AAAA".into() }),
+        fetching: Default::default(),
         problem: Some("cannot update: metadata expired".into()),
         last_contact: Some(now()),
     };
-    golden("ipc_reply_status", &Reply::Status(Box::new(status)));
+    golden("ipc_reply_status", &Reply::Status(Box::new(status.clone())));
+    let fetching = [(ProductId::connector(), Fetched { done: 1_000_000, total: 12_345_678 })].into();
+    golden("ipc_reply_status_fetching", &Reply::Status(Box::new(Status { fetching, ..status })));
 }
 
 #[test]

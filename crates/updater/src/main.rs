@@ -12,7 +12,7 @@ use lockstep_updater::{
     install,
     ipc::client::ask,
     layout::Layout,
-    platform::become_program,
+    platform::{self, become_program},
     self_update,
     service::{self, Ended},
     status, words,
@@ -83,6 +83,7 @@ struct Root {
 }
 
 fn main() -> ExitCode {
+    platform::prefer_small_memory();
     service::log_to_stderr();
     match carry_out(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ use release::tuf::Repository;
 
 use crate::{
     client::{ClientError, Server},
+    download::Downloads,
     driver::{Driver, Setup},
     ipc::{self, Hub},
     layout::Layout,
@@ -74,7 +75,6 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     let version = platform::runs_version(&layout.versions(&ProductId::updater())).unwrap_or(version);
     let site = site::read(&layout)?;
     let settings = settings::read(&layout)?;
-    tracing::debug!(?settings, "this computer's settings");
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     let disk = Arc::new(RealDisk);
@@ -86,8 +86,17 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     remember_failure(&layout, &slots, &file, &mut record).map_err(system("the failure of a new version"))?;
     let repository = Repository::open(&layout.tuf(), &site.vendor_root)?;
     let known = repository.known()?;
-    let server = Arc::new(Server::new(site.profile.clone(), hostname.clone(), &version, layout.identity(), disk)?);
-    let source = Arc::new(SiteSource::new(server.clone(), repository, layout.downloads()));
+    let server = Arc::new(Server::new(
+        site.profile.clone(),
+        &settings.download,
+        hostname.clone(),
+        &version,
+        layout.identity(),
+        disk,
+    )?);
+    let downloads = Downloads::new(layout.downloads(), layout.products(), &settings.download, &site.profile);
+    let source = Arc::new(SiteSource::new(server.clone(), repository, downloads, &settings.download));
+    let fetching = source.fetching();
 
     let mut driver = Driver::new(Setup {
         layout: layout.clone(),
@@ -109,6 +118,7 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     let listener = Listener::bind(&layout.socket()).map_err(system(layout.socket().display().to_string()))?;
     let hub = Hub {
         published: driver.published(),
+        fetching,
         events: driver.events(),
         tickets: server.tickets(),
         slots,

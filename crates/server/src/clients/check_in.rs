@@ -65,7 +65,8 @@ pub async fn device_check_in(
     }
     app.push.answered(&id, change);
     let next_check_in_seconds = app.config.clients.check_in_every.seconds();
-    Ok(Json(DeviceDirectives { v: V, directives, next_check_in_seconds }))
+    let downloads = app.config.downloads.message();
+    Ok(Json(DeviceDirectives { v: V, directives, next_check_in_seconds, downloads }))
 }
 
 /// `POST /v1/push/device`.

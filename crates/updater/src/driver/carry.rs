@@ -12,6 +12,7 @@ use release::package::Manifest;
 use super::{Driver, Event, blocking};
 use crate::{
     machine::{Effect, State},
+    platform::from_background,
     self_update::{self, Trial},
     slots::{RealDisk, SlotError, Slots},
     source::Source,
@@ -73,7 +74,8 @@ impl<S: Source> Driver<S> {
                         drop(std::fs::remove_file(downloads.join(crate::download::partial_name(&entry.sha256))));
                         Ok(())
                     };
-                    blocking(unpacking).await
+                    // Nobody at the PC should notice it. `None`: it panicked, which was reported.
+                    from_background(unpacking).await.unwrap_or_else(|| Err("unpacking failed".into()))
                 }
             };
             // Fails only when the driver is gone, and the process with it.

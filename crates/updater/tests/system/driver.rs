@@ -59,7 +59,7 @@ impl Source for World {
         let now = Timestamp::now();
         let directives = site.products.keys().map(|p| directive(p, &site, &catalog, &device, now, 1)).collect();
         self.reports.lock().unwrap().push(device);
-        Ok(DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600 })
+        Ok(DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600, downloads: Default::default() })
     }
 
     async fn refresh(&self, now: Timestamp) -> Result<Metadata, Trouble> {

@@ -209,7 +209,7 @@ fn a_site_with_the_wrong_certificate_or_that_sends_elsewhere_installs_nothing() 
         service.check();
         service.until("it does not follow", |s| s["problem"].as_str().is_some_and(|p| p.contains("302")));
     }
-    assert_eq!(other.world.lock().unwrap().asked, 0, "nobody asked the other site");
+    assert_eq!(other.world.lock().unwrap().reached, 0, "nobody asked the other site");
     assert_eq!((service.connector().as_str(), service.versions()), ("7.2.0", vec!["7.2.0".to_owned()]));
     drop(service);
 
@@ -219,7 +219,7 @@ fn a_site_with_the_wrong_certificate_or_that_sends_elsewhere_installs_nothing() 
     let service = crate::site::Service::start(&root, Path::new(UPDATER));
     service
         .until("it does not speak to it", |s| s["problem"].as_str().is_some_and(|p| p.contains("cannot be reached")));
-    assert_eq!(other.world.lock().unwrap().asked, 0, "no request was sent");
+    assert_eq!(other.world.lock().unwrap().reached, 0, "no request was sent");
     assert_eq!((service.connector().as_str(), service.versions()), ("7.2.0", vec!["7.2.0".to_owned()]));
     drop(service);
 

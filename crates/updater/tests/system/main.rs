@@ -6,6 +6,8 @@
 mod crash_service;
 mod crash_sim;
 mod download;
+mod download_places;
+mod download_site;
 mod driver;
 mod fixture;
 mod hostile_environment;

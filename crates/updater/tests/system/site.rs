@@ -18,7 +18,7 @@ use protocol::{
     catalog::Catalog,
     device::Device,
     directive,
-    message::{DeviceCheckIn, DeviceDirectives},
+    message::{DeviceCheckIn, DeviceDirectives, Downloads},
     policy::UpgradePolicy,
     product::ProductId,
     site::{Site as Choices, SiteProduct},
@@ -42,6 +42,10 @@ pub struct World {
     /// Where it sends everybody instead of answering.
     pub redirect: Option<String>,
     /// Requests that reached it.
+    pub reached: usize,
+    /// What it says about fetching packages.
+    pub downloads: Downloads,
+    /// Requests below `/tuf/targets/`.
     pub asked: usize,
     /// What it was told.
     pub reports: Vec<Device>,
@@ -50,7 +54,7 @@ pub struct World {
 pub struct Site {
     pub world: Arc<Mutex<World>>,
     pub address: String,
-    certificate: String,
+    pub certificate: String,
 }
 
 impl Site {
@@ -155,6 +159,10 @@ impl Service {
     /// Whatever starts the service for this root.
     pub fn with(root: &Path, command: &mut Command) -> Self {
         let log = fs::File::options().append(true).create(true).open(root.with_extension("log")).unwrap();
+        // A service that asked its environment would reach nobody.
+        for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"] {
+            command.env(proxy, "http://127.0.0.1:9");
+        }
         let process = command.stderr(log).stdin(Stdio::null()).spawn().unwrap();
         let service = Self { layout: Layout::new(root).unwrap(), process, checks: 0.into() };
         service.until("it answers", |_| true);
@@ -237,7 +245,7 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, world: &Mutex<Wor
     stream.read_exact(&mut body)?;
     let (status, answer, location) = {
         let mut world = world.lock().unwrap();
-        world.asked += 1;
+        world.reached += 1;
         match world.redirect.clone() {
             Some(elsewhere) => ("302 Found", vec![], format!("location: {elsewhere}{path}\r\n")),
             None => {
@@ -264,6 +272,7 @@ fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>)
         return found(world.metadata.get(name));
     }
     if let Some(name) = path.strip_prefix("/tuf/targets/") {
+        world.asked += 1;
         return found(world.targets.get(name));
     }
     match path {
@@ -294,7 +303,7 @@ fn decide(world: &World, device: &Device) -> DeviceDirectives {
     };
     let others = site.products.keys().filter(|p| **p != product).map(honest);
     let directives = others.chain([about_connector]).collect();
-    DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600 }
+    DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600, downloads: world.downloads.clone() }
 }
 
 /// A directory that every user may pass, for the PCs of one test.
