@@ -46,6 +46,9 @@ pub struct Release {
     /// Versions that may go *down* to this release. `None`: no downgrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downgrade_from: Option<VersionReq>,
+    /// Versions of this product that the vendor has withdrawn: never installed anew, and whoever has one leaves it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdraws: Vec<Version>,
 }
 
 impl Release {
@@ -120,6 +123,11 @@ impl Catalog {
         self.entries.iter().filter(|e| e.release.product == *product).filter_map(|e| e.release.floor.as_ref()).max()
     }
 
+    /// Whether any release of the product says that the vendor has withdrawn this version.
+    pub fn is_withdrawn(&self, product: &ProductId, version: &Version) -> bool {
+        self.entries.iter().any(|e| e.release.product == *product && e.release.withdraws.contains(version))
+    }
+
     /// Whether the product's releases depend on a server's version at all.
     pub fn is_coupled(&self, product: &ProductId) -> bool {
         self.entries.iter().any(|e| e.release.product == *product && e.release.server != VersionReq::STAR)
@@ -142,6 +150,7 @@ mod tests {
             updater: None,
             floor: None,
             downgrade_from: None,
+            withdraws: vec![],
         }
     }
 
