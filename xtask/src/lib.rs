@@ -10,6 +10,7 @@
 //! | [`elevation_rig`] | people who are asked for the administrator's password: sudo and polkit |
 //! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
 //! | [`mod@bench`] | the figures |
+//! | [`soak`] | the long runs, resumable |
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod demo;
 pub mod docs;
 pub mod packages;
 pub mod programs;
+pub mod soak;
 pub mod story;
 pub mod tests;
 pub mod webmail;

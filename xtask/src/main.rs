@@ -33,6 +33,8 @@ enum Chore {
     Ci,
     /// Known vulnerabilities in dependencies; needs the RustSec database from the network
     Advisories,
+    /// The long runs: every system call, every race, millions of fuzzed inputs; resumable
+    Soak(xtask::soak::Arguments),
     /// The figures
     Bench {
         #[command(subcommand)]
@@ -72,6 +74,7 @@ fn main() -> Result<()> {
         Chore::Test { arguments } => xtask::tests::test(&arguments),
         Chore::Ci => xtask::ci::ci(),
         Chore::Advisories => xtask::ci::advisories(),
+        Chore::Soak(arguments) => xtask::soak::soak(&arguments),
         Chore::Bench { what: Figure::CutOver { runs, connectors, built } } => {
             xtask::bench::cut_over::bench(runs, &connectors, built)
         }

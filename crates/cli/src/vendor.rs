@@ -11,6 +11,7 @@ mod publish;
 mod published;
 mod redo;
 mod release_add;
+mod running;
 mod staging;
 
 pub use inspect::{InspectArgs, inspect};

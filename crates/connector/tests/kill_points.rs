@@ -72,7 +72,7 @@ async fn killed_at_any_system_call_nothing_is_lost_and_nothing_doubled() {
             }
         }
         println!(
-            "{tried} points tried, killed at {killed}; the mail server dropped a second copy at {dropped}; {} failures; {:?}",
+            "soak: {tried} points tried, killed at {killed}; the mail server dropped a second copy at {dropped}; {} failures; {:?}",
             failures.len(),
             start.elapsed()
         );

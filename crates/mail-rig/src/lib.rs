@@ -117,8 +117,8 @@ impl MailRig {
         &self.dir
     }
 
-    /// As [`MailRig::become_version`], without a restart: sessions that are open stay open, as with Dovecot's
-    /// `shutdown_clients = no`.
+    /// As [`MailRig::become_version`], without a restart. Sessions that are open stay open where Dovecot was started
+    /// with `shutdown_clients = no`; else they end some seconds later.
     ///
     /// # Errors
     /// When Dovecot does not take the new configuration.

@@ -128,6 +128,24 @@ impl Catalog {
         self.entries.iter().any(|e| e.release.product == *product && e.release.withdraws.contains(version))
     }
 
+    /// What a device of a platform needs of it: the releases for that platform and, of other platforms, one that names the highest floor,
+    /// one that depends on a server's version, and those that withdraw something, so that [`Catalog::floor`], [`Catalog::is_coupled`]
+    /// and [`Catalog::is_withdrawn`] say the same.
+    pub fn for_platform(&self, platform: &Platform) -> Self {
+        let of_platform = |entry: &&Entry| entry.release.platform == *platform;
+        let mut kept = Self { entries: self.entries.iter().filter(of_platform).cloned().collect() };
+        for entry in self.entries.iter().filter(|entry| !of_platform(entry)) {
+            let product = &entry.release.product;
+            let floor = entry.release.floor.as_ref().is_some_and(|floor| kept.floor(product) < Some(floor));
+            let coupled = entry.release.server != VersionReq::STAR && !kept.is_coupled(product);
+            let withdraws = entry.release.withdraws.iter().any(|v| !kept.is_withdrawn(product, v));
+            if floor || coupled || withdraws {
+                kept.entries.push(entry.clone());
+            }
+        }
+        kept
+    }
+
     /// Whether the product's releases depend on a server's version at all.
     pub fn is_coupled(&self, product: &ProductId) -> bool {
         self.entries.iter().any(|e| e.release.product == *product && e.release.server != VersionReq::STAR)
@@ -179,6 +197,34 @@ mod tests {
         ] {
             let installed = installed.map(|v| v.parse().unwrap());
             assert_eq!(r.reachable_from(installed.as_ref()), reachable, "{installed:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_keeps_its_platform_alone_and_decides_as_with_all_of_them() {
+        let windows = Platform { os: "windows".into(), arch: "x86_64".into() };
+        let entry = |version: &str, platform: &Platform, floor: Option<&str>, server: &str| {
+            let floor = floor.map(|v| v.parse().unwrap());
+            let release = Release { platform: platform.clone(), floor, ..release(version, server) };
+            Entry { target: format!("connector/{version}-{platform}"), length: 1, sha256: String::new(), release }
+        };
+        let linux = release("1.0.0", "*").platform;
+        let catalog = Catalog {
+            entries: vec![
+                entry("7.2.0", &linux, Some("7.1.0"), "*"),
+                entry("7.2.0", &windows, Some("7.0.0"), "*"),
+                entry("7.3.0", &windows, Some("7.2.0"), ">=7.3, <7.4"),
+                entry("7.4.0", &windows, None, ">=7.4, <7.5"),
+            ],
+        };
+        let product = ProductId::connector();
+        for (platform, kept) in [(&linux, 2), (&windows, 3)] {
+            let own = catalog.for_platform(platform);
+            assert_eq!(own.entries.len(), kept);
+            assert_eq!(own.floor(&product), catalog.floor(&product));
+            assert_eq!(own.is_coupled(&product), catalog.is_coupled(&product));
+            let versions = |c: &Catalog| c.of(&product, platform, "stable").cloned().collect::<Vec<_>>();
+            assert_eq!(versions(&own), versions(&catalog));
         }
     }
 }

@@ -24,12 +24,14 @@
 
 mod manifest;
 mod pack;
+mod restart;
 mod unpack;
 
 use std::{io, path::PathBuf};
 
 pub use manifest::{Description, FileEntry, Manifest};
 pub use pack::{Progress, pack, pack_with_trailer};
+pub use restart::{BadUnitName, Health, Restart, UnitName};
 pub use unpack::{read_manifest, unpack, verify};
 
 use crate::safe_path;

@@ -14,6 +14,9 @@
 //! | the directory of trusted metadata altered or cut short | read back only through the same verification |
 //! | a stolen online key raised versions to the sky (fast-forward) | a root that replaces the timestamp's or the snapshot's keys drops their floors |
 //! | a package with other bytes, or endless ones | [`Verifier`]: length and SHA-256, while it streams |
+//! | a delegated role speaks for paths that it was not given | nobody speaks for them |
+//! | the key of one product, or of one channel, signs a release of another | skipped: the path says which it may be |
+//! | thousands of delegated roles, each of megabytes | [`Limits::delegations`], [`Limits::all`] |
 //! | target names that climb out of a mirror's directory | skipped; see [`Trusted::skipped`] |
 
 mod delegations;
@@ -47,8 +50,10 @@ pub struct Limits {
     pub targets: u64,
     /// New roots in one refresh.
     pub root_rotations: u64,
-    /// Delegated roles in the whole repository.
+    /// Delegated roles in the whole repository: 256 bins, and products besides.
     pub delegations: usize,
+    /// Of snapshot, targets and all delegated roles together.
+    pub all: u64,
 }
 
 impl Default for Limits {
@@ -59,7 +64,8 @@ impl Default for Limits {
             snapshot: 2 * 1024 * 1024,
             targets: 8 * 1024 * 1024,
             root_rotations: 256,
-            delegations: 32,
+            delegations: 512,
+            all: 48 * 1024 * 1024,
         }
     }
 }

@@ -7,6 +7,7 @@ use protocol::{
     catalog::{Catalog, Entry},
     device::Device,
     message::DeviceDirectives,
+    product::Platform,
 };
 use release::tuf::{Fetch, Repository, Trusted, Verdict, consistent_target_path};
 use tokio::sync::Mutex;
@@ -20,7 +21,7 @@ use crate::{
 /// What the vendor signed, as far as this PC has verified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
-    /// The releases.
+    /// The releases, of this platform alone: a repository may hold thousands for others.
     pub catalog: Catalog,
     /// When the first of the roles expires.
     pub expires: Timestamp,
@@ -28,7 +29,7 @@ pub struct Metadata {
 
 impl From<&Trusted> for Metadata {
     fn from(trusted: &Trusted) -> Self {
-        Self { catalog: trusted.catalog().clone(), expires: trusted.expires() }
+        Self { catalog: trusted.catalog().for_platform(&Platform::current()), expires: trusted.expires() }
     }
 }
 

@@ -29,6 +29,9 @@ pub const UPDATER: &str = "0.1.0";
 /// Longer than anything that happens at once, on a slow machine too.
 pub(super) const SOON: Duration = Duration::from_secs(30);
 
+/// Has an account, and somewhere a connector that never checked in.
+pub(super) const STRAY: &str = "grace";
+
 /// The people of the story: account, PC, user number.
 const PEOPLE: [(&str, &str, u32); 6] = [
     ("alice", "pc-ready", 60001),
@@ -139,7 +142,8 @@ impl World {
         ));
 
         narrator.step("2", &format!("A site at version {version}"));
-        let accounts = PEOPLE.map(|(name, ..)| (format!("{name}@{DOMAIN}"), format!("{name}-secret")));
+        let names = PEOPLE.iter().map(|(name, ..)| *name).chain([STRAY]);
+        let accounts: Vec<_> = names.map(|name| (format!("{name}@{DOMAIN}"), format!("{name}-secret"))).collect();
         let mail = MailRig::start(&stage.path("mail"), version, &accounts)?;
         let webmail = with_webmail.then(|| WebMail::start(&stage.path("webmail"), &mail)).transpose()?;
         let address = webmail.as_ref().map_or(NO_WEBMAIL, |webmail| webmail.url().trim_end_matches('/'));

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use protocol::Timestamp;
-use release::tuf::{DirectoryFetch, Repository, Trusted, consistent_target_path};
+use release::{
+    package::{Health, Restart},
+    tuf::{DirectoryFetch, Repository, Trusted, consistent_target_path},
+};
 use serde_json::json;
 
 use super::release_add::examine;
@@ -40,6 +43,11 @@ fn package(path: &Path, as_json: bool) -> anyhow::Result<()> {
     println!("Starts   {}", d.program);
     if !d.self_check.is_empty() {
         println!("Checks   {} {}", d.program, d.self_check.join(" "));
+    }
+    if let Restart::Systemd(unit) = &d.restart {
+        let Health { ready_seconds, crashes, within_seconds, .. } = d.health;
+        println!("Restarts {unit}, which must be active within {ready_seconds} s");
+        println!("Broken   once it has ended {crashes} times within {within_seconds} s after that");
     }
     for file in &manifest.files {
         println!("{:o} {:>12}  {}", file.mode, file.size, file.path);

@@ -18,6 +18,7 @@ use release::{
 };
 use serde_json::json;
 
+use super::running::RunningArgs;
 use crate::terminal::count;
 
 /// What to pack.
@@ -37,6 +38,9 @@ pub struct PackArgs {
     /// Argument with which the program tells by its exit code that it can run; repeat for more
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub self_check: Vec<String>,
+    /// What becomes of running instances
+    #[command(flatten)]
+    pub running: RunningArgs,
     /// Let the program carry this root of trust, such as the root.json that `publish` wrote beside the online keys: an
     /// installer then believes it, and not what lies beside it
     #[arg(long, value_name = "FILE")]
@@ -64,6 +68,8 @@ pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
         platform: Platform { os: args.os.clone(), arch: args.arch.clone() },
         program: args.program.clone(),
         self_check: args.self_check.clone(),
+        restart: args.running.restart(),
+        health: args.running.health(),
     };
     let trailer = args.carry_root.as_deref().map(|root| trailer(root, &args.dir.join(&args.program))).transpose()?;
     let bar = ProgressBar::new(0).with_style(style());

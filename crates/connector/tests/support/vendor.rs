@@ -69,6 +69,8 @@ impl Vendor {
             platform: platform.clone(),
             program: files[0].0.into(),
             self_check: Vec::new(),
+            restart: Default::default(),
+            health: Default::default(),
         };
         let mut package = Vec::new();
         package::pack(&content, &description, &mut package, &mut |_| {}).unwrap();

@@ -6,7 +6,10 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Error, MAX_CONTENT, MAX_FILES, MAX_MANIFEST};
+use super::{
+    Error, MAX_CONTENT, MAX_FILES, MAX_MANIFEST,
+    restart::{Health, Restart},
+};
 use crate::safe_path::Tree;
 
 /// A manifest without its files: what the vendor says, where the files say the rest.
@@ -24,6 +27,12 @@ pub struct Description {
     /// Arguments with which the program tells, by exit code 0, that it can run here. Empty: there is no such test.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub self_check: Vec<String>,
+    /// How running instances get the new version.
+    #[serde(default, skip_serializing_if = "Restart::is_default")]
+    pub restart: Restart,
+    /// When the new version counts as healthy.
+    #[serde(default, skip_serializing_if = "Health::is_default")]
+    pub health: Health,
 }
 
 /// One file of a package.
@@ -109,7 +118,7 @@ impl Manifest {
 
     fn check_description(&self) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::Refused(why));
-        let Description { platform, program, self_check, .. } = &self.description;
+        let Description { platform, program, self_check, health, .. } = &self.description;
         let plain = |s: &str| {
             (1..=32).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
@@ -121,6 +130,7 @@ impl Manifest {
             Some(file) if file.mode != 0o755 => return refuse(format!("its program {program} is not executable")),
             Some(_) => {}
         }
+        health.check().map_err(Error::Refused)?;
         let printable = |a: &String| !a.is_empty() && a.len() <= 256 && a.bytes().all(|b| (0x20..0x7f).contains(&b));
         if self_check.len() > 16 || !self_check.iter().all(printable) {
             return refuse("its self-check takes at most 16 arguments of printable ASCII".into());

@@ -1,8 +1,10 @@
-//! Delegated targets roles: which to load, and which of them speaks for a path.
+//! Delegated targets roles: which to load, which of them speaks for a path, and about what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sigstore_tuf::{TargetFile, TrustedMetadataSet};
+use protocol::catalog::Release;
+use sha2::{Digest, Sha256};
+use sigstore_tuf::{DelegatedRole, TargetFile, Targets, TrustedMetadataSet};
 
 use super::Error;
 
@@ -19,61 +21,92 @@ impl Edge {
     }
 }
 
-/// Walks all delegations, so that the catalog is whole.
+/// Walks all delegations, breadth first, so that the catalog is whole.
 ///
 /// A role that cannot be verified fails the refresh: leaving it out would let a mirror hide releases.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pending {
-    done: BTreeSet<Edge>,
+    seen: BTreeSet<Edge>,
+    waiting: VecDeque<Edge>,
+    limit: usize,
 }
 
 impl Pending {
-    /// The next delegation whose role has to be loaded, or checked against another delegator.
-    pub fn next(&mut self, set: &TrustedMetadataSet, limit: usize) -> Result<Option<Edge>, Error> {
-        let mut delegators = vec!["targets".to_owned()];
-        delegators.extend(self.done.iter().map(|e| e.role.clone()));
-        for delegator in delegators {
-            for role in delegated(set, &delegator) {
-                let edge = Edge { role: role.to_owned(), delegator: delegator.clone() };
-                if self.done.contains(&edge) {
-                    continue;
-                }
-                if self.done.len() >= limit {
-                    return Err(Error::TooMany { what: "delegations", limit: limit as u64 });
-                }
-                self.done.insert(edge.clone());
-                return Ok(Some(edge));
+    /// Starts below the top-level targets, which must be loaded. At most `limit` delegations are followed.
+    pub fn below_targets(set: &TrustedMetadataSet, limit: usize) -> Result<Self, Error> {
+        let mut pending = Self { seen: BTreeSet::new(), waiting: VecDeque::new(), limit };
+        pending.loaded(set, "targets")?;
+        Ok(pending)
+    }
+
+    /// The next delegations whose roles have to be loaded, or checked against another delegator; nothing at the end.
+    pub fn next(&mut self, at_most: usize) -> Vec<Edge> {
+        self.waiting.drain(..at_most.min(self.waiting.len())).collect()
+    }
+
+    /// A role is loaded now: what it delegates to comes later. Roles that the snapshot does not pin are not part of the
+    /// repository (yet).
+    pub fn loaded(&mut self, set: &TrustedMetadataSet, delegator: &str) -> Result<(), Error> {
+        for role in delegated(set.targets_role(delegator)) {
+            let pinned = set.snapshot().is_some_and(|s| s.meta.contains_key(&format!("{}.json", role.name)));
+            let edge = Edge { role: role.name.clone(), delegator: delegator.to_owned() };
+            if !pinned || is_top_level(&role.name) || self.seen.contains(&edge) {
+                continue;
             }
+            if self.seen.len() >= self.limit {
+                return Err(Error::TooMany { what: "delegations", limit: self.limit as u64 });
+            }
+            self.seen.insert(edge.clone());
+            self.waiting.push_back(edge);
         }
-        Ok(None)
+        Ok(())
     }
 }
 
-/// The roles that one delegates to and the snapshot pins; others are not part of the repository (yet).
-fn delegated<'a>(set: &'a TrustedMetadataSet, delegator: &str) -> impl Iterator<Item = &'a str> {
-    let roles = set.targets_role(delegator).and_then(|t| t.delegations.as_ref()).map(|d| d.roles.as_slice());
-    let pinned = |role: &str| set.snapshot().is_some_and(|s| s.meta.contains_key(&format!("{role}.json")));
-    roles.unwrap_or_default().iter().map(|r| r.name.as_str()).filter(move |name| !is_top_level(name) && pinned(name))
+/// What is said about a path, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub file: &'a TargetFile,
+    /// Not by the holder of the targets key, but by somebody who was given some paths.
+    pub delegated: bool,
+}
+
+impl Said<'_> {
+    /// Whether whoever speaks for the path may say this about it. A delegation is for paths; a path begins with the
+    /// product, and one of three parts has the channel in the middle. So the key of one product, or of one channel, is good for
+    /// nothing else, whatever it signs.
+    pub fn may_be(&self, path: &str, release: &Release) -> bool {
+        if !self.delegated {
+            return true;
+        }
+        let mut parts = path.split('/');
+        let product = parts.next() == Some(release.product.as_str());
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(_), None, None) => product,
+            (Some(channel), Some(_), None) => product && channel == release.channel,
+            _ => false,
+        }
+    }
 }
 
 /// The role that speaks for a path, and what it says: pre-order, depth first, terminating delegations end the search
 /// (TUF specification, section 5.6.7).
-pub(super) fn resolve<'a>(set: &'a TrustedMetadataSet, path: &str) -> Result<Option<&'a TargetFile>, Error> {
-    let mut to_visit = vec!["targets".to_owned()];
+pub(super) fn resolve<'a>(set: &'a TrustedMetadataSet, path: &str) -> Result<Option<Said<'a>>, Error> {
+    let hash = hex::encode(Sha256::digest(path));
+    let mut to_visit = vec!["targets"];
     let mut visited = BTreeSet::new();
     while let Some(role) = to_visit.pop() {
-        let Some(targets) = set.targets_role(&role) else { continue };
+        let Some(targets) = set.targets_role(role) else { continue };
         if !visited.insert(role) {
             continue;
         }
-        if let Some(found) = targets.target(path) {
-            return Ok(Some(found));
+        if let Some(file) = targets.target(path) {
+            return Ok(Some(Said { file, delegated: role != "targets" }));
         }
         let mut children = Vec::new();
-        for child in targets.delegations.iter().flat_map(|d| &d.roles) {
-            let matches = child.matches_path(path).map_err(|e| Error::rejected(&child.name, e))?;
-            if matches && !is_top_level(&child.name) {
-                children.push(child.name.clone());
+        for child in delegated(Some(targets)) {
+            if matches(child, path, &hash)? && !is_top_level(&child.name) {
+                children.push(child.name.as_str());
                 if child.terminating {
                     to_visit.clear();
                     break;
@@ -85,19 +118,35 @@ pub(super) fn resolve<'a>(set: &'a TrustedMetadataSet, path: &str) -> Result<Opt
     Ok(None)
 }
 
-/// Every path that any loaded role names.
-pub(super) fn paths(set: &TrustedMetadataSet) -> BTreeSet<String> {
-    let mut paths = BTreeSet::new();
-    let mut seen = BTreeSet::new();
-    let mut roles = vec!["targets".to_owned()];
-    while let Some(role) = roles.pop() {
-        let Some(targets) = set.targets_role(&role) else { continue };
-        if seen.insert(role) {
-            paths.extend(targets.targets.keys().cloned());
-            roles.extend(targets.delegations.iter().flat_map(|d| &d.roles).map(|r| r.name.clone()));
+/// Whether a delegation covers a path, whose SHA-256 is known already: there may be hundreds of bins.
+fn matches(role: &DelegatedRole, path: &str, hash: &str) -> Result<bool, Error> {
+    match &role.path_hash_prefixes {
+        Some(prefixes) => Ok(prefixes.iter().any(|prefix| hash.starts_with(prefix.as_str()))),
+        None => role.matches_path(path).map_err(|e| Error::rejected(&role.name, e)),
+    }
+}
+
+fn delegated(targets: Option<&Targets>) -> &[DelegatedRole] {
+    targets.and_then(|t| t.delegations.as_ref()).map(|d| d.roles.as_slice()).unwrap_or_default()
+}
+
+/// Every loaded role, the top-level one first.
+pub(super) fn roles(set: &TrustedMetadataSet) -> BTreeMap<&str, &Targets> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec!["targets"];
+    while let Some(name) = waiting.pop() {
+        if let Some(targets) = set.targets_role(name)
+            && found.insert(name, targets).is_none()
+        {
+            waiting.extend(delegated(Some(targets)).iter().map(|role| role.name.as_str()));
         }
     }
-    paths
+    found
+}
+
+/// Every path that any loaded role names.
+pub(super) fn paths(set: &TrustedMetadataSet) -> BTreeSet<&str> {
+    roles(set).values().flat_map(|targets| targets.targets.keys().map(String::as_str)).collect()
 }
 
 /// They share file names with the repository's own roles, so nobody may delegate to them.

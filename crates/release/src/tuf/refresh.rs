@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use sigstore_tuf::{Error as TufError, Key, Metadata, Root, TrustedMetadataSet};
 
@@ -15,6 +16,9 @@ use super::{
 /// Nothing has expired yet: for metadata that only sets a floor, or that is read as what was known once.
 const IGNORE_EXPIRY: Timestamp = Timestamp::MIN;
 
+/// Delegated roles that are fetched at the same time.
+const AT_ONCE: usize = 8;
+
 pub(super) async fn refresh<F: Fetch>(repo: &Repository, fetch: &F, now: Timestamp) -> Result<Trusted, Error> {
     let mut walk = Walk::start(repo)?;
     walk.newer_roots(fetch).await?;
@@ -23,11 +27,17 @@ pub(super) async fn refresh<F: Fetch>(repo: &Repository, fetch: &F, now: Timesta
     walk.newer_timestamp(fetch, now).await?;
     walk.role(fetch, &Edge::top("snapshot"), now).await?; // 5.5
     walk.role(fetch, &Edge::top("targets"), now).await?; // 5.6
-    let mut pending = Pending::default();
-    while let Some(edge) = pending.next(&walk.set, repo.limits.delegations)? {
-        walk.role(fetch, &edge, now).await?; // 5.6.7.1
+    let mut pending = Pending::below_targets(&walk.set, repo.limits.delegations)?;
+    loop {
+        let edges = pending.next(AT_ONCE);
+        if edges.is_empty() {
+            return walk.finish();
+        }
+        walk.delegated(fetch, &edges, now).await?; // 5.6.7.1
+        for edge in edges {
+            pending.loaded(&walk.set, &edge.role)?;
+        }
     }
-    walk.finish()
 }
 
 pub(super) fn known(repo: &Repository) -> Result<Option<Trusted>, Error> {
@@ -35,16 +45,17 @@ pub(super) fn known(repo: &Repository) -> Result<Option<Trusted>, Error> {
     if !walk.stored_timestamp(COMPLETE)? {
         return Ok(None);
     }
-    let mut pending = Pending::default();
     for edge in [Edge::top("snapshot"), Edge::top("targets")] {
         if !walk.stored_role(&edge, IGNORE_EXPIRY)? {
             return Ok(None);
         }
     }
-    while let Some(edge) = pending.next(&walk.set, repo.limits.delegations)? {
+    let mut pending = Pending::below_targets(&walk.set, repo.limits.delegations)?;
+    while let Some(edge) = pending.next(1).pop() {
         if !walk.stored_role(&edge, IGNORE_EXPIRY)? {
             return Ok(None);
         }
+        pending.loaded(&walk.set, &edge.role)?;
     }
     walk.trusted().map(Some)
 }
@@ -150,15 +161,49 @@ impl<'a> Walk<'a> {
         if self.stored_role(edge, now)? {
             return Ok(());
         }
+        let (name, pin) = self.published(edge)?;
+        let bytes = required(fetch, &name, pin.limit).await?;
+        self.take(edge, &name, bytes, now)
+    }
+
+    /// Some delegated roles: of hundreds of bins, those that have changed are fetched, several at a time.
+    async fn delegated<F: Fetch>(&mut self, fetch: &F, edges: &[Edge], now: Timestamp) -> Result<(), Error> {
+        let mut wanted = Vec::new();
+        for edge in edges {
+            if !self.stored_role(edge, now)? {
+                let (name, pin) = self.published(edge)?;
+                wanted.push((edge, name, pin.limit));
+            }
+        }
+        let fetched = wanted.iter().map(|(_, name, limit)| required(fetch, name, *limit));
+        let fetched = join_all(fetched).await;
+        for ((edge, name, _), bytes) in wanted.into_iter().zip(fetched) {
+            self.take(edge, &name, bytes?, now)?;
+        }
+        Ok(())
+    }
+
+    /// Verifies what was fetched, and keeps it.
+    fn take(&mut self, edge: &Edge, name: &str, bytes: Vec<u8>, now: Timestamp) -> Result<(), Error> {
+        let others = self.roles.iter().filter(|(role, _)| **role != edge.role).map(|(_, bytes)| bytes.len() as u64);
+        if others.sum::<u64>().saturating_add(bytes.len() as u64) > self.repo.limits.all {
+            return Err(Error::TooLong { name: "the repository's metadata".into(), limit: self.repo.limits.all });
+        }
+        self.accept(edge, bytes, now).map_err(|e| Error::rejected(name, e))?;
+        let pin = self.pin(&edge.role)?;
+        let kept = self.roles.get(&edge.role).map(Vec::as_slice).unwrap_or_default();
+        self.repo.store.write(&stored_name(&edge.role, pin.version), kept)
+    }
+
+    /// The pinned version of a role, under the name that it is published with.
+    fn published(&self, edge: &Edge) -> Result<(String, Pin), Error> {
         let pin = self.pin(&edge.role)?;
         let name = if self.set.root().consistent_snapshot {
             format!("{}.{}.json", pin.version, encode_role(&edge.role))
         } else {
             format!("{}.json", encode_role(&edge.role))
         };
-        let bytes = required(fetch, &name, pin.limit).await?;
-        self.accept(edge, bytes.clone(), now).map_err(|e| Error::rejected(&name, e))?;
-        self.repo.store.write(&stored_name(&edge.role, pin.version), &bytes)
+        Ok((name, pin))
     }
 
     /// Whether the pinned version of a role is on disk and verifies.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use protocol::catalog::{Catalog, Entry, Release};
+use serde::Deserialize;
 use sigstore_tuf::{TargetFile, TrustedMetadataSet};
 
 use super::{
     Error,
-    delegations::{paths, resolve},
+    delegations::{paths, resolve, roles},
 };
 use crate::safe_path;
 
@@ -65,30 +66,32 @@ impl Trusted {
         let mut releases = BTreeSet::new();
         for path in paths(set) {
             // A role may name paths that it was not given; then nobody speaks for them.
-            let Some(file) = resolve(set, &path)? else { continue };
-            match usable(&path, file) {
-                Ok(info) => {
-                    state.targets.insert(path.clone(), info);
-                }
+            let Some(said) = resolve(set, path)? else { continue };
+            let info = match usable(path, said.file) {
+                Ok(info) => info,
                 Err(why) => {
-                    state.skip(&path, why);
+                    state.skip(path, why);
                     continue;
                 }
-            }
-            let info = &state.targets[&path];
-            let Some(member) = info.custom.get("lockstep") else { continue };
-            match serde_json::from_value::<Release>(member.clone()) {
-                Err(error) => state.skip(&path, format!("its release facts cannot be read: {error}")),
-                Ok(release) if !releases.insert(identity(&release)) => {
-                    state.skip(&path, "another target is the same release".into());
+            };
+            if let Some(member) = info.custom.get("lockstep") {
+                match Release::deserialize(member) {
+                    Err(error) => state.skip(path, format!("its release facts cannot be read: {error}")),
+                    Ok(release) if !said.may_be(path, &release) => {
+                        state.skip(path, "whoever signed it was not given this product and channel".into());
+                    }
+                    Ok(release) if !releases.insert(identity(&release)) => {
+                        state.skip(path, "another target is the same release".into());
+                    }
+                    Ok(release) => state.catalog.entries.push(Entry {
+                        target: path.to_owned(),
+                        length: info.length,
+                        sha256: info.sha256.clone(),
+                        release,
+                    }),
                 }
-                Ok(release) => state.catalog.entries.push(Entry {
-                    target: path.clone(),
-                    length: info.length,
-                    sha256: info.sha256.clone(),
-                    release,
-                }),
             }
+            state.targets.insert(path.to_owned(), info);
         }
         Ok(state)
     }
@@ -113,8 +116,8 @@ impl Trusted {
         &self.targets
     }
 
-    /// Signed targets that cannot be used: an unsafe path, no SHA-256, or release facts that this program cannot
-    /// read (such a target is still among [`Trusted::targets`]).
+    /// Signed targets that cannot be used: an unsafe path, no SHA-256, release facts that this program cannot
+    /// read, or that a delegated role has no right to (the last two are still among [`Trusted::targets`]).
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
@@ -159,14 +162,6 @@ fn earliest_expiry(set: &TrustedMetadataSet) -> Timestamp {
     let mut expiries = vec![set.root().expires];
     expiries.extend(set.timestamp().map(|t| t.expires));
     expiries.extend(set.snapshot().map(|s| s.expires));
-    let mut seen = BTreeSet::new();
-    let mut roles = vec!["targets".to_owned()];
-    while let Some(role) = roles.pop() {
-        let Some(targets) = set.targets_role(&role) else { continue };
-        if seen.insert(role) {
-            expiries.push(targets.expires);
-            roles.extend(targets.delegations.iter().flat_map(|d| &d.roles).map(|r| r.name.clone()));
-        }
-    }
+    expiries.extend(roles(set).values().map(|targets| targets.expires));
     expiries.into_iter().min().unwrap_or(Timestamp::MIN)
 }

@@ -93,21 +93,27 @@ fn a_delegated_role_speaks_for_its_own_paths_only() {
     let delegations = json!({
         "keys": { "beta": public("beta"), "last": public("last") },
         "roles": [
-            { "name": "beta/team", "keyids": ["beta"], "threshold": 1, "terminating": true, "paths": ["beta/*"] },
-            { "name": "last", "keyids": ["last"], "threshold": 1, "terminating": false, "paths": ["*/*"] },
+            { "name": "beta/team", "keyids": ["beta"], "threshold": 1, "terminating": true, "paths": ["connector/beta/*"] },
+            { "name": "last", "keyids": ["last"], "threshold": 1, "terminating": false, "paths": ["*/*", "*/*/*"] },
         ],
     });
+    let of_beta = |version| {
+        let mut target = target(version);
+        target["custom"]["lockstep"]["channel"] = "beta".into();
+        target
+    };
+    let (beta, late) = (of_beta("7.4.0"), of_beta("6.6.8"));
     let state = State {
         delegations: Some(delegations),
         delegated: vec![
             (
                 "beta/team",
-                json!({ "beta/b.lpk": target("7.4.0"), "connector/c-7.2.0.lpk": target("6.6.6"),
+                json!({ "connector/beta/b.lpk": beta, "connector/c-7.2.0.lpk": target("6.6.6"),
                                   "other/x.lpk": target("6.6.7") }),
                 "beta",
             ),
-            // After a terminating delegation nobody else speaks for beta/*.
-            ("last", json!({ "beta/late.lpk": target("6.6.8"), "other/y.lpk": target("7.5.0") }), "last"),
+            // After a terminating delegation nobody else speaks for connector/beta/*.
+            ("last", json!({ "connector/beta/late.lpk": late, "connector/y.lpk": target("7.5.0") }), "last"),
         ],
         ..State::default()
     };

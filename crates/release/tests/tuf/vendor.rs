@@ -89,6 +89,8 @@ pub struct State {
     pub delegations: Option<Value>,
     /// Delegated roles: name, `targets`, key.
     pub delegated: Vec<(&'static str, Value, &'static str)>,
+    /// Versions of delegated roles, where they are not those of the targets.
+    pub versions: BTreeMap<&'static str, u64>,
 }
 
 impl Default for State {
@@ -102,6 +104,7 @@ impl Default for State {
             releases: json!({ "connector/c-7.2.0.lpk": target("7.2.0") }),
             delegations: None,
             delegated: Vec::new(),
+            versions: BTreeMap::new(),
         }
     }
 }
@@ -148,15 +151,32 @@ impl State {
         let file = &files.files[&format!("metadata/{}.targets.json", self.targets)];
         meta.insert("targets.json".into(), pin(self.targets, file));
         for (name, targets, key) in &self.delegated {
-            let signed = json!({ "_type": "targets", "spec_version": "1.0.31", "version": self.targets, "expires": FAR,
+            let version = self.versions.get(name).copied().unwrap_or(self.targets);
+            let signed = json!({ "_type": "targets", "spec_version": "1.0.31", "version": version, "expires": FAR,
                                  "targets": targets });
             let bytes = sign(&signed, &[key]);
-            meta.insert(format!("{name}.json"), pin(self.targets, &bytes));
-            files.put(&format!("{}.{}.json", self.targets, name.replace('/', "%2F")), bytes);
+            meta.insert(format!("{name}.json"), pin(version, &bytes));
+            files.put(&format!("{version}.{}.json", name.replace('/', "%2F")), bytes);
         }
         let signed = json!({ "_type": "snapshot", "spec_version": "1.0.31", "version": self.snapshot, "expires": FAR,
                              "meta": meta });
         files.put_role(&signed, &[snapshot]);
+        let file = &files.files[&format!("metadata/{}.snapshot.json", self.snapshot)];
+        let signed = json!({ "_type": "timestamp", "spec_version": "1.0.31", "version": self.timestamp, "expires": FAR,
+                             "meta": { "snapshot.json": pin(self.snapshot, file) } });
+        files.put_role(&signed, &[timestamp]);
+    }
+
+    /// Puts other content under a delegated role's name, and has the online keys sign for it.
+    pub fn publish_delegated(&self, files: &mut Files, name: &str, signed: &Value, key: &str) {
+        let [_, timestamp, snapshot, _] = self.keys;
+        let bytes = sign(signed, &[key]);
+        let old: Value =
+            serde_json::from_slice(&files.files[&format!("metadata/{}.snapshot.json", self.snapshot)]).unwrap();
+        let mut state = old["signed"].clone();
+        state["meta"][format!("{name}.json")] = pin(self.targets, &bytes);
+        files.put(&format!("{}.{name}.json", self.targets), bytes);
+        files.put_role(&state, &[snapshot]);
         let file = &files.files[&format!("metadata/{}.snapshot.json", self.snapshot)];
         let signed = json!({ "_type": "timestamp", "spec_version": "1.0.31", "version": self.timestamp, "expires": FAR,
                              "meta": { "snapshot.json": pin(self.snapshot, file) } });

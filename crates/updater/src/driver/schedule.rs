@@ -131,6 +131,7 @@ mod tests {
             channel: channel.into(),
             updater: None,
             policy: None,
+            machine: Default::default(),
             disk_free: Some(disk_free),
             metadata_expires: None,
             products: Default::default(),

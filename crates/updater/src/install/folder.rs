@@ -17,8 +17,8 @@ use release::{safe_path, tuf::Limits};
 use super::{InstallError, disk};
 use crate::{platform, platform::ForeignDir, site};
 
-/// Metadata files: every root since the first one, and four others.
-const MAX_METADATA_FILES: usize = 1000;
+/// Metadata files: every root since the first one, four others, and the delegated roles.
+const MAX_METADATA_FILES: usize = 2000;
 /// Bytes of all metadata files together.
 const MAX_METADATA: u64 = 64 << 20;
 /// Packages.

@@ -46,6 +46,8 @@ fn manifest(version: &Version) -> Manifest {
         platform: Platform::current(),
         program: "bin/program".into(),
         self_check: vec![],
+        restart: Default::default(),
+        health: Default::default(),
     };
     Manifest { v: 1, description, files: vec![] }
 }

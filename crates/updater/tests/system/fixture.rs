@@ -73,6 +73,8 @@ impl Pc {
             platform: Platform::current(),
             program: "bin/program".into(),
             self_check: vec!["self-check".into()],
+            restart: Default::default(),
+            health: Default::default(),
         };
         let mut bytes = Vec::new();
         pack(tree, &description, &mut bytes, &mut |_| {}).unwrap();

@@ -128,6 +128,8 @@ fn install_program(pc: &Pc, program: &Path) {
             platform: protocol::product::Platform::current(),
             program: "bin/program".into(),
             self_check: vec![],
+            restart: Default::default(),
+            health: Default::default(),
         },
         files: vec![],
     };

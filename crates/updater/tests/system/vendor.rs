@@ -85,6 +85,8 @@ impl Release {
             platform: Platform::current(),
             program,
             self_check,
+            restart: Default::default(),
+            health: Default::default(),
         };
         let manifest = Manifest { v: 1, description, files: entries.collect() };
         let manifest = canonical(&serde_json::to_value(&manifest).unwrap());

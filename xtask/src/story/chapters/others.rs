@@ -9,12 +9,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     mail_client::MailClient,
+    mail_rig::DOMAIN,
     process::{Background, run, signal},
     programs::{NEW, OLD},
     story::{
         Stage,
         narrator::Narrator,
-        play::{SOON, World},
+        play::{SOON, STRAY, World},
     },
 };
 
@@ -22,10 +23,11 @@ use crate::{
 const SESSION: &str = include_str!("../outdated_session.py");
 
 impl World {
-    /// A session of an outdated connector that does not close by itself.
+    /// A session of an outdated connector that does not close by itself, and that lockstep-server has never heard of.
     pub(in crate::story) fn stubborn_session(&self, stage: &Stage) -> Result<Background> {
         let log = stage.path("stubborn.log");
-        let mut session = Background::start("a stubborn session", &mut self.session_as(OLD, None), &log)?;
+        let mut session =
+            Background::start("a stubborn session", &mut self.session(&format!("{STRAY}@{DOMAIN}"), OLD), &log)?;
         session.wait_for("idling", SOON)?;
         Ok(session)
     }
@@ -38,13 +40,14 @@ impl World {
     ) -> Result<()> {
         narrator.step("11", "Nobody else is blocked");
         stubborn.wait_for("ended", SOON).context("the outdated connector's open session was not ended")?;
-        narrator.say("A session that the old connector had left open was ended at the move.");
+        narrator.say("grace's old connector, of which the site knew nothing, was put out of the session it had open.");
+        let bobs = self.refuses.user.clone();
         for _ in 0..3 {
-            let refused = run(&mut self.session_as(OLD, Some("once")))?;
+            let refused = run(self.session(&bobs, OLD).arg("once"))?;
             let said = String::from_utf8_lossy(&refused.stdout).into_owned();
             ensure!(said.contains("refused") && said.contains(self.site.webmail()), "connector {OLD}: {said}");
         }
-        let current = run(&mut self.session_as(NEW, Some("once")))?;
+        let current = run(self.session(&bobs, NEW).arg("once"))?;
         ensure!(current.status.success(), "connector {NEW} is let in: {}", String::from_utf8_lossy(&current.stdout));
 
         let bob = MailClient::direct(&self.site.mail, &self.refuses.user);
@@ -92,11 +95,10 @@ impl World {
         Ok(())
     }
 
-    fn session_as(&self, version: &str, once: Option<&str>) -> Command {
+    fn session(&self, user: &str, version: &str) -> Command {
         let mail = &self.site.mail;
-        let user = &self.refuses.user;
         let mut python = Command::new("python3");
-        python.args(["-c", SESSION, &mail.imaps.to_string(), user, mail.password(user), version]).args(once);
+        python.args(["-c", SESSION, &mail.imaps.to_string(), user, mail.password(user), version]);
         python
     }
 }

@@ -82,6 +82,8 @@ impl Vendor {
             platform,
             program,
             self_check: Vec::new(),
+            restart: Default::default(),
+            health: Default::default(),
         };
         let mut package = Vec::new();
         package::pack(&content, &description, &mut package, &mut |_| {}).unwrap();

@@ -1,0 +1,107 @@
+//! What the supervisor and the updater tell each other, in two files of the updater's own directory, which only root can
+//! write. Lines of `name value`; the first says the format, and others may be added.
+//!
+//! `trial` is written by an updater before it switches to another version of itself, and removed by that one when it has
+//! come up: `lockstep-trial 1`, `new VERSION`, `old VERSION`, and `starts COUNT`, which the supervisor keeps.
+//! `trial-failed` is written by the supervisor before it goes back, and removed by the updater when it has remembered it:
+//! `lockstep-trial-failed 1`, `version VERSION`, `at SECONDS` (since 1970), `reason WORDS`.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// Where everything lies.
+pub struct Files {
+    pub root: PathBuf,
+    product: PathBuf,
+    state: PathBuf,
+}
+
+/// A version that has not come up yet.
+pub struct Trial {
+    new: String,
+    old: String,
+    /// How often it was started.
+    pub starts: u32,
+}
+
+impl Files {
+    pub fn new(root: &Path) -> Self {
+        let (product, state) = (root.join("opt/lockstep/updater"), root.join("var/lib/lockstep/updater"));
+        Self { root: root.into(), product, state }
+    }
+
+    /// What is started.
+    pub fn program(&self) -> PathBuf {
+        self.product.join("current/bin/lockstep-updater")
+    }
+
+    /// The trial of the active version, if it is on trial.
+    pub fn trial(&self) -> Option<Trial> {
+        let text = fs::read_to_string(self.state.join("trial")).ok().filter(|t| t.starts_with("lockstep-trial 1\n"))?;
+        let value =
+            |name: &str| text.lines().find_map(|l| l.split_once(' ').filter(|(n, _)| *n == name)).map(|(_, v)| v);
+        let version = |name| value(name).filter(|v| is_version(v)).map(str::to_owned);
+        let starts = value("starts").and_then(|v| v.parse().ok()).unwrap_or(0);
+        let trial = Trial { new: version("new")?, old: version("old")?, starts };
+        let active = fs::read_link(self.product.join("current")).ok()?;
+        (active == Path::new("versions").join(&trial.new)).then_some(trial)
+    }
+
+    /// Notes that it is started once more.
+    pub fn count(&self, trial: &Trial) -> io::Result<()> {
+        let text = format!("lockstep-trial 1\nnew {}\nold {}\nstarts {}\n", trial.new, trial.old, trial.starts + 1);
+        if self.trial().is_some() { self.replace("trial", &text) } else { Ok(()) }
+    }
+
+    /// Leaves a version for the one before it. Every step is durable before the next.
+    pub fn go_back(&self, trial: &Trial, reason: &str) -> io::Result<()> {
+        // An installer may be at work; then it may also have ended the trial.
+        let turn = File::options().write(true).create(true).truncate(false).open(self.state.join("slots.lock"))?;
+        turn.lock()?;
+        if self.trial().is_none_or(|now| (now.new, now.old) != (trial.new.clone(), trial.old.clone())) {
+            return Ok(());
+        }
+        let target = Path::new("versions").join(&trial.old);
+        fs::metadata(self.product.join(&target).join("bin/lockstep-updater"))?;
+        let at = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        let reason: String = reason.chars().filter(|c| !c.is_control()).take(500).collect();
+        eprintln!("lockstep-supervisor: going back from {} to {}: {reason}", trial.new, trial.old);
+        let text = format!("lockstep-trial-failed 1\nversion {}\nat {at}\nreason {reason}\n", trial.new);
+        self.replace("trial-failed", &text)?;
+        // The updater removes links of this form when it starts, should this process be killed here.
+        let link = self.product.join(".current-supervisor");
+        remove(&link)?;
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&target, &link)?;
+        fs::rename(&link, self.product.join("current"))?;
+        sync(&self.product)?;
+        remove(&self.state.join("trial"))?;
+        sync(&self.state)
+    }
+
+    fn replace(&self, name: &str, text: &str) -> io::Result<()> {
+        let beside = self.state.join(format!(".{name}.supervisor"));
+        let mut file = File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, self.state.join(name))?;
+        sync(&self.state)
+    }
+}
+
+/// One plain directory's name.
+fn is_version(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(plain)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

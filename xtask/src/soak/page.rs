@@ -1,0 +1,63 @@
+//! `docs/soak.md`: what the long runs last said.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{Kind, Notes, RUNS};
+use crate::workspace;
+
+pub(super) fn path() -> PathBuf {
+    workspace().join("docs/soak.md")
+}
+
+pub(super) fn write(notes: &Notes) -> Result<()> {
+    let path = path();
+    fs::write(&path, page(notes)).with_context(|| format!("writing {}", path.display()))
+}
+
+fn page(notes: &Notes) -> String {
+    let mut page = String::from(
+        "# The long runs\n\n\
+         Written by `cargo xtask soak`, which runs what `cargo xtask test` takes bounded, seeded samples of. It goes on where it was\n\
+         broken off; `--list` says what there is, `--only NAME` does one. A row says what its last run counted.\n\n\
+         | run | proves | result | counted |\n|---|---|---|---|\n",
+    );
+    for run in RUNS {
+        let (result, counts) = match notes.done.get(run.name) {
+            None => ("not run yet".into(), wanted(&run.kind)),
+            Some(done) => {
+                let word = if done.passed { "passed" } else { "**failed**" };
+                (format!("{word}, {}, seed {}, {}", done.date, done.seed, time(done.seconds)), done.counts.join("; "))
+            }
+        };
+        page.push_str(&format!("| `{}` | {} | {result} | {} |\n", run.name, run.proves, counts.replace('|', "\\|")));
+    }
+    page
+}
+
+fn wanted(kind: &Kind) -> String {
+    match kind {
+        Kind::Fuzz { executions, .. } => format!("{executions} executions wanted"),
+        Kind::Test { .. } => String::new(),
+    }
+}
+
+pub(super) fn time(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        _ => format!("{:.1} h", seconds as f64 / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_been_run_is_said_to_be_so() {
+        let page = page(&Notes::default());
+        assert_eq!(page.matches("not run yet").count(), RUNS.len());
+    }
+}
