@@ -55,6 +55,11 @@ impl Layout {
         self.etc().join("site.json")
     }
 
+    /// The machine's own settings.
+    pub fn settings(&self) -> PathBuf {
+        self.etc().join("updater.toml")
+    }
+
     /// The pinned TUF root of the vendor.
     pub fn vendor_root(&self) -> PathBuf {
         self.etc().join("root.json")

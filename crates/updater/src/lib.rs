@@ -15,6 +15,7 @@
 //! | [`ipc`] | the socket that users' programs talk to |
 //! | [`launcher`] | runs as the user: starts the active version, restarts it |
 //! | [`identity`], [`record`], [`site`], [`layout`] | what is kept where |
+//! | [`settings`] | what an administrator chose for this PC |
 //! | [`install`], [`service`], [`status`] | the program's commands |
 //! | [`platform`] | what differs between operating systems |
 
@@ -34,6 +35,7 @@ pub mod platform;
 pub mod push;
 pub mod record;
 pub mod service;
+pub mod settings;
 pub mod site;
 pub mod slots;
 pub mod source;

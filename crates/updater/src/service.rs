@@ -17,6 +17,7 @@ use crate::{
     platform::{self, Listener},
     push,
     record::RecordFile,
+    settings::{self, SettingsError},
     site::{self, SiteError},
     slots::{self, Disk, RealDisk, SlotError, Slots},
     source::{Metadata, SiteSource},
@@ -28,6 +29,9 @@ pub enum ServiceError {
     /// Machine policy.
     #[error(transparent)]
     Site(#[from] SiteError),
+    /// The machine's own settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The server's address or certificate, or this PC's identity.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -65,6 +69,8 @@ pub enum Ended {
 /// [`ServiceError`]; then nothing was changed.
 pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError> {
     let site = site::read(&layout)?;
+    let settings = settings::read(&layout)?;
+    tracing::debug!(?settings, "this computer's settings");
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     let disk = Arc::new(RealDisk);

@@ -70,7 +70,7 @@ pub enum SiteError {
 /// [`SiteError`].
 pub fn read(layout: &Layout) -> Result<Site, SiteError> {
     let vendor_root = read_vendor_root(layout)?;
-    let profile = parse(&layout.site(), &read_trusted(&layout.site())?)?;
+    let profile = parse(&layout.site(), &read_own(&layout.site())?)?;
     Ok(Site { profile, vendor_root })
 }
 
@@ -80,7 +80,7 @@ pub fn read(layout: &Layout) -> Result<Site, SiteError> {
 /// [`SiteError::Writable`], [`SiteError::Unreadable`].
 pub fn read_vendor_root(layout: &Layout) -> Result<Vec<u8>, SiteError> {
     trusted_path(layout.root(), &layout.etc())?;
-    read_trusted(&layout.vendor_root())
+    read_own(&layout.vendor_root())
 }
 
 /// Reads a site profile from its bytes.
@@ -113,8 +113,15 @@ pub fn trusted_path(root: &Path, dir: &Path) -> Result<(), SiteError> {
     Ok(())
 }
 
-fn read_trusted(path: &Path) -> Result<Vec<u8>, SiteError> {
-    let unreadable = |source| SiteError::Unreadable { path: path.into(), source };
+fn read_own(path: &Path) -> Result<Vec<u8>, SiteError> {
+    read_trusted(path, |source| SiteError::Unreadable { path: path.into(), source })
+}
+
+/// Reads a file that only we could have written, in a directory that the caller has looked at ([`trusted_path`]).
+pub(crate) fn read_trusted<E: From<SiteError>>(
+    path: &Path,
+    unreadable: impl FnOnce(io::Error) -> E,
+) -> Result<Vec<u8>, E> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|f| f.take(MAX_FILE).read_to_end(&mut bytes)).map_err(unreadable)?;
     platform::written_by_us_only(path).map_err(|why| SiteError::Writable { path: path.into(), why })?;
