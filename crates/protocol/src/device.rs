@@ -104,9 +104,9 @@ pub struct ProductState {
     /// A version that the user of this PC has agreed to.
     #[serde(default)]
     pub consented: Option<Version>,
-    /// Since when users have been asked for their consent, without a break. Deadlines are counted from here.
+    /// Since when something necessary has been put off, by a user who was asked or by a window. Deadlines are counted from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_since: Option<Timestamp>,
+    pub put_off_since: Option<Timestamp>,
     /// Where it stands.
     #[serde(default, deserialize_with = "known_or_default")]
     pub state: DeviceState,

@@ -168,7 +168,7 @@ pub fn directive(
     let options = Options { limits: &limits, holds: &holds };
     let works = |release: &Release| chosen.server.as_ref().is_none_or(|server| release.works_with(server));
     let grace = SignedDuration::from_secs(i64::from(chosen.grace_seconds.unwrap_or(GRACE_SECONDS)));
-    let asked = state.asked_since.map_or(now, |since| since.min(now));
+    let asked = state.put_off_since.map_or(now, |since| since.min(now));
     let deadline = asked.checked_add(grace).unwrap_or(Timestamp::MAX);
 
     if let Some(installed) = installed

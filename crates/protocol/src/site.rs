@@ -47,7 +47,7 @@ pub struct SiteProduct {
     /// When upgrades that are not urgent may be activated.
     #[serde(default)]
     pub windows: Windows,
-    /// Seconds that a user may put off what is necessary, from the moment of being asked. `None`: a day.
+    /// Seconds that a user may put off what is necessary, from the moment of being asked. `None`: a day. A window that binds required upgrades puts them off no longer either.
     #[serde(default)]
     pub grace_seconds: Option<u32>,
     /// What is held, in part or for some PCs.

@@ -150,7 +150,7 @@ fn every_http_message() {
         zone: Some("Europe/Prague".into()),
     };
     let state = state(&mut device);
-    state.asked_since = Some(now());
+    state.put_off_since = Some(now());
     state.failed[0].times = 2;
     state.failed[0].again = true;
     golden("device_check_in_policies", &DeviceCheckIn { v: V, seq: 8, device });

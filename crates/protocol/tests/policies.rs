@@ -173,7 +173,7 @@ fn the_deadline_counts_from_the_first_question_and_then_nobody_is_asked() {
         assert_eq!(deadline(&order), time("2026-03-01T13:00:00Z"));
         assert!(matches!(admit(&catalog, &device, &order, now()), Admission::AwaitConsent { .. }));
         // Asked half an hour ago: the deadline stands, however often the server is asked again.
-        state(&mut device).asked_since = Some(time("2026-03-01T11:30:00Z"));
+        state(&mut device).put_off_since = Some(time("2026-03-01T11:30:00Z"));
         let order = decide(&site, &catalog, &device);
         assert_eq!(deadline(&order), time("2026-03-01T12:30:00Z"));
         assert_eq!(
@@ -182,7 +182,7 @@ fn the_deadline_counts_from_the_first_question_and_then_nobody_is_asked() {
             "{policy:?}"
         );
         // A device whose clock is ahead gains nothing by it.
-        state(&mut device).asked_since = Some(time("2036-03-01T11:30:00Z"));
+        state(&mut device).put_off_since = Some(time("2036-03-01T11:30:00Z"));
         assert_eq!(deadline(&decide(&site, &catalog, &device)), time("2026-03-01T13:00:00Z"));
     }
 }
@@ -275,7 +275,7 @@ fn a_withdrawn_version_is_never_installed_anew_and_is_left() {
     assert_eq!((&order.decision, order.terms.by), (&recommended("7.2.2"), Some(time("2026-03-02T12:00:00Z"))));
     assert!(order.why.contains("withdrawn 7.2.1"), "{}", order.why);
     assert!(matches!(admit(&with_fix, &has_it, &order, now()), Admission::AwaitConsent { may_refuse: false, .. }));
-    state(&mut has_it).asked_since = Some(time("2026-02-28T12:00:00Z"));
+    state(&mut has_it).put_off_since = Some(time("2026-02-28T12:00:00Z"));
     let order = decide(&site, &with_fix, &has_it);
     assert_eq!(admit(&with_fix, &has_it, &order, now()), activate("7.2.2", true));
 }

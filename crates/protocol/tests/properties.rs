@@ -244,7 +244,7 @@ proptest! {
     fn at_the_deadline_nobodys_silence_counts(catalog in catalogs(), device in devices(), site in sites(), seed in any::<u64>()) {
         let product = ProductId::connector();
         let mut device = device;
-        state_of(&mut device).asked_since = Some(now());
+        state_of(&mut device).put_off_since = Some(now());
         let later = now().checked_add(jiff::SignedDuration::from_hours(24)).unwrap();
         let order = directive(&product, &site, &catalog, &device, later, seed);
         let Decision::Required { version, deadline } = &order.decision else { return Ok(()) };

@@ -106,6 +106,9 @@ mod tests {
             ticket: None,
             problem: None,
             last_contact: Some(Timestamp::UNIX_EPOCH),
+            decisions: BTreeMap::new(),
+            pc: PcStatus::default(),
+            history: vec![],
         }
     }
 

@@ -123,6 +123,7 @@ impl Rig {
             version: Version::new(0, 1, 0),
             hostname: "pc-ready".into(),
             policy: None,
+            machine: Default::default(),
             clock,
         });
         driver.recover().await.unwrap();

@@ -248,6 +248,7 @@ fn decide(world: &World, device: &Device) -> DeviceDirectives {
             product,
             decision: decision.clone(),
             policy: UpgradePolicy::Silent,
+            terms: Default::default(),
             server: None,
             why: "because I say so".into(),
         },
