@@ -9,6 +9,8 @@
 //! | [`webmail`] | a real WebMail: Roundcube, and people who use it |
 //! | [`elevation_rig`] | people who are asked for the administrator's password: sudo and polkit |
 //! | [`story`] | a vendor, a site and its PCs, and the main job from beginning to end |
+//! | [`nspawn`] | PCs with a real systemd: they boot, reboot and lose power |
+//! | [`mod@dist`] | the programs as shipped, and Debian packages |
 //! | [`mod@bench`] | the figures |
 //! | [`soak`] | the long runs, resumable |
 
@@ -18,7 +20,9 @@ pub mod bench;
 pub mod browser;
 pub mod ci;
 pub mod demo;
+pub mod dist;
 pub mod docs;
+pub mod nspawn;
 pub mod packages;
 pub mod programs;
 pub mod soak;

@@ -29,6 +29,15 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The programs as shipped, and Debian packages of them
+    Dist {
+        /// The version that they get [default: the workspace's]
+        #[arg(long)]
+        version: Option<String>,
+        /// Where the packages are put [default: packages in the target directory]
+        #[arg(long)]
+        out: Option<std::path::PathBuf>,
+    },
     /// What must hold before a change lands
     Ci,
     /// Known vulnerabilities in dependencies; needs the RustSec database from the network
@@ -72,6 +81,10 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Demo { keep, built } => xtask::demo::demo(keep, built),
         Chore::Test { arguments } => xtask::tests::test(&arguments),
+        Chore::Dist { version, out } => {
+            let out = out.unwrap_or_else(|| xtask::programs::target().join("packages"));
+            xtask::dist::dist(&xtask::dist::Options { version, out })
+        }
         Chore::Ci => xtask::ci::ci(),
         Chore::Advisories => xtask::ci::advisories(),
         Chore::Soak(arguments) => xtask::soak::soak(&arguments),

@@ -58,6 +58,23 @@ pub const ELEVATION: &[Package] = &[
     package("unshare", "util-linux", "accounts that exist in the stage only"),
 ];
 
+/// What the packages for Debian need.
+pub const DIST: &[Package] = &[
+    package("dpkg-deb", "dpkg", "making packages"),
+    package("objdump", "binutils", "finding out which C library they need"),
+    package("gzip", "gzip", "compressing their documentation"),
+];
+
+/// What the tests of the service under systemd need.
+pub const SYSTEMD: &[Package] = &[
+    package("debootstrap", "debootstrap", "a small Debian for the tests' PCs"),
+    package("systemd-nspawn", "systemd-container", "PCs that boot, reboot and lose power, with a real systemd"),
+    package("systemd-analyze", "systemd", "how much of the system the services can reach"),
+    package("socat", "socat", "cables between those PCs and the site"),
+    package("ip", "iproute2", "a network for each of them"),
+    package("lintian", "lintian", "Debian's opinion of the packages"),
+];
+
 /// What the tests need besides [`DEMO`], [`WEBMAIL`] and [`ELEVATION`].
 pub const TEST: &[Package] = &[
     package("mbsync", "isync", "a mail program that synchronises"),

@@ -21,6 +21,9 @@ pub const NEW: &str = "7.3.0";
 /// The old line's release that the vendor lets people go back to.
 pub const BACK: &str = "7.2.4";
 
+/// The updater after the workspace's own version, for tests that upgrade it.
+pub const NEXT_UPDATER: &str = "0.2.0";
+
 /// Where the built programs lie.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -51,9 +54,12 @@ impl Programs {
         }
         for version in [OLDEST, BACK, OLD, NEW] {
             bar.set_message(format!("building lockstep-connector {version}"));
-            cargo_build(profile, Some(version))?;
+            cargo_build(profile, Some((version, "lockstep-connector")))?;
             programs.keep(profile, "lockstep-connector", &format!("lockstep-connector-{version}"))?;
         }
+        bar.set_message(format!("building lockstep-updater {NEXT_UPDATER}"));
+        cargo_build(profile, Some((NEXT_UPDATER, "lockstep-updater")))?;
+        programs.keep(profile, "lockstep-updater", &format!("lockstep-updater-{NEXT_UPDATER}"))?;
         bar.finish_and_clear();
         Ok(programs)
     }
@@ -94,16 +100,16 @@ impl Programs {
     }
 }
 
-/// Builds everything, or the connector of another version. It always speaks of the whole workspace, since the features of a
+/// Builds everything, or a program of another version. It always speaks of the whole workspace, since the features of a
 /// dependency depend on what is built together: this way each is built once, for the tests too.
-fn cargo_build(profile: Profile, version: Option<&str>) -> Result<()> {
+fn cargo_build(profile: Profile, version: Option<(&str, &str)>) -> Result<()> {
     let mut command = cargo();
     command.args(["build", "--quiet", "--workspace"]);
     if profile == Profile::Release {
         command.arg("--release");
     }
     match version {
-        Some(version) => command.args(["--bin", "lockstep-connector"]).env("LOCKSTEP_VERSION", version),
+        Some((version, program)) => command.args(["--bin", program]).env("LOCKSTEP_VERSION", version),
         None => command.arg("--bins"),
     };
     must(&mut command).map(drop)

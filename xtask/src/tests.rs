@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    nspawn,
     packages::{self, is_root},
     programs::{Profile, Programs, cargo, spinner},
 };
@@ -21,7 +22,10 @@ pub fn test(arguments: &[String]) -> Result<()> {
         is_root(),
         "the tests need root, because they run each PC's updater as root and its user as another; use sudo"
     );
-    packages::ensure_installed(&[packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::TEST].concat())?;
+    let needed =
+        [packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::DIST, packages::SYSTEMD, packages::TEST];
+    packages::ensure_installed(&needed.concat())?;
+    nspawn::base::ensure_made()?;
     cargo_tool("cargo-nextest", "nextest")?;
     Programs::build(Profile::Dev)?;
     let mut nextest = cargo();

@@ -10,6 +10,7 @@ mod status;
 use std::path::PathBuf;
 
 use client::Server;
+pub use client::http_client;
 
 pub use cut_over::{CutOverArgs, cut_over};
 pub use mail_gate::mail_gate;

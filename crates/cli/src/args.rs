@@ -38,6 +38,29 @@ pub enum Command {
     /// Vendor: choose what is published next
     #[command(subcommand)]
     Release(ReleaseCommand),
+    /// Vendor: who may sign what: keys, thresholds, expiry
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Vendor: give a product or a channel a key of its own; spread a large repository over bins
+    #[command(subcommand)]
+    Delegation(DelegationCommand),
+    /// Vendor: lay out what has to be signed, to be carried to the keys
+    #[command(after_help = "Example, a signing ceremony:\n  lockstep prepare --repo site/ --keys ~/keys\n  \
+        cp -r site/.staging/signing /media/usb/            # carry it to where a key is\n  \
+        lockstep sign /media/usb/signing --key root1.pem   # there; then to the next one\n  \
+        lockstep staging collect /media/usb/signing --repo site/\n  \
+        lockstep publish --repo site/ --online ~/keys")]
+    Prepare(vendor::PrepareArgs),
+    /// Vendor: sign what was prepared, with the keys that are here
+    #[command(after_help = "Examples:\n  lockstep sign /media/usb/signing --key root1.pem\n  \
+        lockstep sign --repo site/ --key 'pkcs11:token=vendor;object=targets?module-path=/usr/lib/softhsm/libsofthsm2.so'")]
+    Sign(vendor::SignArgs),
+    /// Vendor: what is prepared, who has signed it, and who must
+    #[command(subcommand)]
+    Staging(StagingCommand),
+    /// Vendor: watch over a repository
+    #[command(subcommand)]
+    Repo(RepoCommand),
     /// Vendor: sign and publish everything that waits
     #[command(after_help = "Example:\n  lockstep publish --repo site/ --offline /media/usb/keys --online ~/keys\n\n\
         Serve the repository's metadata/ and targets/ with any static web server. Give each site the root.json\n\
@@ -48,7 +71,8 @@ pub enum Command {
     Renew(vendor::RenewArgs),
     /// Show and verify a package or a repository
     #[command(
-        after_help = "Examples:\n  lockstep inspect connector-7.3.0.lpk\n  lockstep inspect site/ --root root.json --json"
+        after_help = "Examples:\n  lockstep inspect connector-7.3.0.lpk\n  lockstep inspect site/ --root root.json --json\n  \
+        lockstep inspect https://releases.example.com/ --root root.json"
     )]
     Inspect(vendor::InspectArgs),
     /// Administrator: who would be cut off if the server moved to another version
@@ -90,11 +114,81 @@ pub enum KeyCommand {
     /// Make all keys of a new repository
     #[command(after_help = "Example:\n  lockstep key init --offline /media/usb/keys --online ~/keys")]
     Init(vendor::InitArgs),
+    /// Make one key, in a file or in a token
+    #[command(after_help = "Examples:\n  lockstep key new mailer.pem\n  \
+        lockstep key new 'pkcs11:token=vendor;object=targets?module-path=/usr/lib/softhsm/libsofthsm2.so'\n\n\
+        A token's PIN comes from pin-source=file:/path in the name, from LOCKSTEP_PIN, or from a prompt. Its module from the \
+        name, or from LOCKSTEP_PKCS11_MODULE. Ed25519 alone: devices verify nothing else.")]
+    New(vendor::NewArgs),
+    /// Show a key's id and its public half
+    Show(vendor::ShowArgs),
     /// Replace one key by a new one, and publish that
     #[command(
         after_help = "Example:\n  lockstep key replace timestamp --repo site/ --offline /media/usb/keys --online ~/keys"
     )]
     Replace(vendor::ReplaceArgs),
+}
+
+/// What to do with who may sign what.
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// One more key may sign for a role
+    #[command(after_help = "Example:\n  lockstep role add-key targets spare.pub --repo site/")]
+    AddKey(vendor::AddKeyArgs),
+    /// A key may sign for a role no more
+    #[command(after_help = "Example:\n  lockstep role remove-key targets 3f9c --repo site/")]
+    RemoveKey(vendor::RemoveKeyArgs),
+    /// How many keys must sign, and for how many days it is good
+    #[command(after_help = "Examples:\n  lockstep role set targets --threshold 2 --repo site/\n  \
+        lockstep role set timestamp --days 14 --repo site/")]
+    Set(vendor::SetArgs),
+    /// Sign it again with the next publication, although nothing changed
+    Renew(vendor::RenewRoleArgs),
+}
+
+/// What to do with delegations.
+#[derive(Debug, Subcommand)]
+pub enum DelegationCommand {
+    /// A product, or one channel of it, gets keys of its own
+    #[command(
+        after_help = "Examples:\n  lockstep delegation add mailer --product mailer --key mailer.pub --repo site/\n  \
+        lockstep delegation add connector-beta --product connector --channel beta --key a.pub --key b.pub --threshold 2 \\\n    \
+        --repo site/\n\nIts keys are good for nothing else. What it lists so far moves there with the next publication."
+    )]
+    Add(vendor::DelegateArgs),
+    /// Take it back; its releases return to the targets key
+    Remove(vendor::UndelegateArgs),
+    /// Spread everything else over bins, so that a PC fetches only what changed: from some thousand releases on
+    #[command(after_help = "Examples:\n  lockstep delegation bins 64 --key bins.pub --repo site/\n  \
+        lockstep delegation bins 0 --none --repo site/")]
+    Bins(vendor::BinsArgs),
+    /// Show who speaks for what
+    List(vendor::ListDelegationsArgs),
+}
+
+/// What to do with what is prepared.
+#[derive(Debug, Subcommand)]
+pub enum StagingCommand {
+    /// Show what waits, what is prepared, who has signed it, and who must
+    #[command(
+        after_help = "Examples:\n  lockstep staging status --repo site/\n  lockstep staging status /media/usb/signing --json"
+    )]
+    Status(vendor::StatusArgs),
+    /// Take over the signatures of a copy that was signed elsewhere
+    #[command(after_help = "Example:\n  lockstep staging collect /media/usb/signing --repo site/")]
+    Collect(vendor::CollectArgs),
+    /// Take back what was prepared
+    Drop(vendor::DropStagingArgs),
+}
+
+/// What to do with a repository.
+#[derive(Debug, Subcommand)]
+pub enum RepoCommand {
+    /// Check that it is whole, and say what expires when
+    #[command(after_help = "Examples:\n  lockstep repo check site/\n  \
+        lockstep repo check site/ --within '30 days' --root root.json --json\n\n\
+        Exit code 1: something expires within that time, or is wrong. Let a timer run it, and tell you.")]
+    Check(vendor::CheckArgs),
 }
 
 /// What to do with releases.
@@ -131,7 +225,23 @@ pub fn parse(version: &'static str) -> Result<Command, clap::Error> {
 pub fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Key(KeyCommand::Init(args)) => vendor::init(&args)?,
+        Command::Key(KeyCommand::New(args)) => vendor::new_key(&args)?,
+        Command::Key(KeyCommand::Show(args)) => vendor::show_key(&args)?,
         Command::Key(KeyCommand::Replace(args)) => vendor::replace(&args)?,
+        Command::Role(RoleCommand::AddKey(args)) => vendor::add_key(&args)?,
+        Command::Role(RoleCommand::RemoveKey(args)) => vendor::remove_key(&args)?,
+        Command::Role(RoleCommand::Set(args)) => vendor::set_role(&args)?,
+        Command::Role(RoleCommand::Renew(args)) => vendor::renew_role(&args)?,
+        Command::Delegation(DelegationCommand::Add(args)) => vendor::delegate(&args)?,
+        Command::Delegation(DelegationCommand::Remove(args)) => vendor::undelegate(&args)?,
+        Command::Delegation(DelegationCommand::Bins(args)) => vendor::bins(&args)?,
+        Command::Delegation(DelegationCommand::List(args)) => vendor::list_delegations(&args)?,
+        Command::Prepare(args) => vendor::prepare_signing(&args)?,
+        Command::Sign(args) => vendor::sign(&args)?,
+        Command::Staging(StagingCommand::Status(args)) => vendor::staging_status(&args)?,
+        Command::Staging(StagingCommand::Collect(args)) => vendor::collect(&args)?,
+        Command::Staging(StagingCommand::Drop(args)) => vendor::drop_staging(&args)?,
+        Command::Repo(RepoCommand::Check(args)) => vendor::check(&args)?,
         Command::Pack(args) => vendor::pack(&args)?,
         Command::Release(ReleaseCommand::Add(args)) => vendor::add(&args)?,
         Command::Release(ReleaseCommand::List(args)) => vendor::list(&args)?,

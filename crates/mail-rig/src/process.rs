@@ -56,6 +56,11 @@ impl Background {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// How it ended: `None` while it runs, `Some(None)` when a signal ended it.
+    pub fn exit_code(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().ok().flatten().map(|status| status.code())
+    }
+
     /// Waits until the log has a line with `text`.
     ///
     /// # Errors

@@ -53,6 +53,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a package (.lpk) that the system's package manager has brought the active version, unless what is active is newer.
+    Adopt {
+        #[command(flatten)]
+        root: Root,
+        /// The package, in a directory that only root can change.
+        package: PathBuf,
+    },
     /// Say what is installed, what is ready, and why.
     Status {
         #[command(flatten)]
@@ -90,6 +97,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(Root { root }) => run(&root, version),
         Command::Install { root, json } => install_here(&root.root, json),
+        Command::Adopt { root, package } => adopt(&root.root, &package),
         Command::Status { root, json } => show_status(&root.root, json),
         Command::Check(Root { root }) => request(&root, Verb::CheckNow),
         Command::Consent(Root { root }) => request(&root, Verb::Consent),
@@ -151,6 +159,15 @@ fn install_here(root: &Path, json: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn adopt(root: &Path, package: &Path) -> anyhow::Result<()> {
+    use install::adopt::Adopted;
+    let text = match runtime()?.block_on(install::adopt::adopt(&Layout::new(root)?, package))? {
+        Adopted::Active(product) => status::installed(&product),
+        Adopted::Kept { why, .. } => status::printable(&why),
+    };
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {

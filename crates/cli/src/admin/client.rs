@@ -97,7 +97,7 @@ impl Server {
 }
 
 /// Trusts the pinned certificate alone where there is one, else the system's authorities. Follows no redirects.
-fn http_client(certificate: Option<&str>) -> anyhow::Result<Client> {
+pub fn http_client(certificate: Option<&str>) -> anyhow::Result<Client> {
     let tls = tls_trust::client_config(certificate)?;
     let builder = Client::builder().tls_backend_preconfigured(tls);
     Ok(builder.redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10)).build()?)

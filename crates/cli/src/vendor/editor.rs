@@ -1,8 +1,8 @@
 //! The signing editor. What is not signed cannot be written: only [`SignedRepository`] has files.
 //!
 //! ```text
-//! Edit ──sign_offline──► TargetsSigned ──sign_online──► SignedRepository ──► files, in the order to write them
-//!   └────keep_offline───────┘  (renews the timestamp, with the online keys alone)
+//! Edit ──prepare──► Ceremony ──(signatures, here and there)──finish──► OfflineSigned ──sign_online──► SignedRepository
+//!   └────────────────────────────keep_offline─────────────────────────────┘  (renews the timestamp, with the online keys alone)
 //! ```
 //!
 //! Metadata is written from values in canonical JSON, so what is signed is byte for byte what is on disk
@@ -10,225 +10,225 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, bail, ensure};
-use protocol::{Timestamp, catalog::Release};
-use release::tuf::{MetadataFile, Trusted};
+use anyhow::{Context, ensure};
+use protocol::{Timestamp, catalog::Entry};
+use release::tuf::MetadataFile;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use sigstore_tuf::canonical_json::to_canonical_bytes;
 
 use super::{
+    authority::{authorities, delegation_of},
+    ceremony::Ceremony,
+    delegations,
+    envelope::{Envelope, version},
+    expiry::{Expiry, Periods},
     key_ring::{Draft, ROLES},
-    keys::{PublicKey, SecretKey},
+    keys::PublicKey,
+    state::State,
 };
 
 /// The version of the TUF specification that the metadata follows.
-const SPEC_VERSION: &str = "1.0.31";
+pub const SPEC_VERSION: &str = "1.0.31";
 
-/// When each role's new metadata expires.
-#[derive(Debug, Clone, Copy)]
-pub struct Expiry {
-    pub root: Timestamp,
-    pub targets: Timestamp,
-    pub snapshot: Timestamp,
-    pub timestamp: Timestamp,
+/// A root that expires within so many days is renewed by the next publication.
+const RENEW_ROOT_DAYS: i64 = 120;
+
+/// A repository that is being changed.
+#[derive(Debug)]
+pub struct Edit {
+    /// As clients have it.
+    base: State,
+    /// The next root's `signed` part.
+    pub(super) root: Value,
+    /// The next top-level targets' `signed` part.
+    pub(super) targets: Value,
+    /// Delegated roles' next `signed` parts.
+    pub(super) delegated: BTreeMap<String, Value>,
+    /// Roles that are signed anew although nothing changed.
+    pub(super) renewed: BTreeSet<String>,
 }
 
-/// Makes the first root from the draft and signs it. Sites pin it, so it is made once.
-pub fn first_root(draft: &Draft, keys: &[SecretKey], expires: Timestamp) -> anyhow::Result<Vec<u8>> {
+/// The first root's `signed` part, from all public keys.
+pub fn first_root(draft: &Draft) -> anyhow::Result<Value> {
     let mut all = Map::new();
     let mut roles = Map::new();
     for role in ROLES {
         let public = draft.keys(role)?;
         let threshold = if role == "root" { draft.root_threshold } else { 1 };
-        roles.insert(role.into(), json!({ "keyids": ids(&public), "threshold": threshold }));
+        let ids: Vec<_> = public.iter().map(PublicKey::id).collect();
+        roles.insert(role.into(), json!({ "keyids": ids, "threshold": threshold }));
         all.extend(public.iter().map(|key| (key.id(), key.to_json())));
     }
-    let root = json!({
-        "_type": "root", "spec_version": SPEC_VERSION, "version": 1, "expires": time(expires),
+    Ok(json!({
+        "_type": "root", "spec_version": SPEC_VERSION, "version": 0, "expires": "1970-01-01T00:00:00Z",
         "consistent_snapshot": true, "keys": all, "roles": roles,
-    });
-    let file = sign(&root, "root", &root, keys)?;
-    Ok(file.bytes)
-}
-
-/// A repository that is being changed.
-#[derive(Debug)]
-pub struct Edit {
-    /// The root that clients have, its `signed` part.
-    root: Value,
-    /// The next root, when it changes.
-    next_root: Option<Value>,
-    /// The targets' `signed` part, of the version that clients have.
-    targets: Value,
-    /// The targets file that clients have. `None` before the first publication.
-    published_targets: Option<MetadataFile>,
-    snapshot_version: u64,
-    timestamp_version: u64,
+    }))
 }
 
 impl Edit {
-    /// A repository without any release, whose first root is signed already.
-    pub fn first(root: &[u8]) -> anyhow::Result<Self> {
-        let targets = json!({ "_type": "targets", "spec_version": SPEC_VERSION, "version": 0, "targets": {} });
-        Ok(Self {
-            root: signed_part(root)?,
-            next_root: None,
-            targets,
-            published_targets: None,
-            snapshot_version: 0,
-            timestamp_version: 0,
-        })
+    /// A repository without a root: the first one is to be signed.
+    pub fn first(draft: &Draft) -> anyhow::Result<Self> {
+        Ok(Self::with_root(State::default(), first_root(draft)?))
     }
 
-    /// The repository as it is published now, verified.
-    pub fn of(published: &Trusted) -> anyhow::Result<Self> {
-        let find = |suffix: &str| {
-            let file = published.metadata().iter().rev().find(|f| f.name.ends_with(suffix));
-            file.with_context(|| format!("the repository has no {suffix}"))
-        };
-        let targets = find(".targets.json")?;
-        Ok(Self {
-            root: signed_part(&find(".root.json")?.bytes)?,
-            next_root: None,
-            targets: signed_part(&targets.bytes)?,
-            published_targets: Some(targets.clone()),
-            snapshot_version: version(&signed_part(&find(".snapshot.json")?.bytes)?)?,
-            timestamp_version: version(&signed_part(&find("timestamp.json")?.bytes)?)?,
-        })
+    /// The repository as it is published now.
+    pub fn of(base: State) -> anyhow::Result<Self> {
+        let root = base.root.as_ref().context("the repository has no root")?.signed.clone();
+        Ok(Self::with_root(base, root))
+    }
+
+    fn with_root(base: State, root: Value) -> Self {
+        let empty = || json!({ "_type": "targets", "spec_version": SPEC_VERSION, "version": 0, "targets": {} });
+        let targets = base.targets.as_ref().map_or_else(empty, |file| file.signed.clone());
+        let delegated = base.delegated.iter().map(|(role, file)| (role.clone(), file.signed.clone())).collect();
+        Self { base, root, targets, delegated, renewed: BTreeSet::new() }
     }
 
     /// Adds a release, or replaces what is said about one.
-    pub fn put_release(&mut self, target: &str, length: u64, sha256: &str, release: &Release) -> anyhow::Result<()> {
-        let file = json!({ "length": length, "hashes": { "sha256": sha256 }, "custom": { "lockstep": release } });
-        let targets = self.targets.get_mut("targets").and_then(Value::as_object_mut);
-        targets.context("the targets metadata lists no targets")?.insert(target.to_owned(), file);
+    pub fn put_release(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        let file = json!({ "length": entry.length, "hashes": { "sha256": entry.sha256 },
+                           "custom": { "lockstep": entry.release } });
+        for role in self.delegated.values_mut().chain([&mut self.targets]) {
+            targets_of(role)?.remove(&entry.target);
+        }
+        targets_of(&mut self.targets)?.insert(entry.target.clone(), file);
         Ok(())
     }
 
-    /// Puts a new root into force, with the same keys and a new expiry.
-    pub fn renew_root(&mut self) -> anyhow::Result<()> {
-        self.next_root()?;
-        Ok(())
-    }
-
-    /// Replaces one key of a role, named by its id, by another. The next root says so.
-    pub fn replace_key(&mut self, role: &str, old: &str, new: &PublicKey) -> anyhow::Result<()> {
-        let root = self.next_root()?;
-        let ids = root.pointer_mut(&format!("/roles/{role}/keyids")).and_then(Value::as_array_mut);
-        let slot = ids.into_iter().flatten().find(|id| id.as_str() == Some(old));
-        *slot.with_context(|| format!("{old} is not a {role} key of this repository"))? = new.id().into();
-        let used: Vec<String> = ROLES.iter().flat_map(|role| key_ids(root, role)).collect();
-        let keys = root.get_mut("keys").and_then(Value::as_object_mut).context("the root names no keys")?;
-        keys.insert(new.id(), new.to_json());
-        keys.retain(|id, _| used.contains(id));
-        Ok(())
-    }
-
-    /// The ids of a role's keys in force.
-    pub fn ids(&self, role: &str) -> Vec<String> {
-        key_ids(&self.root, role)
-    }
-
-    /// Whether a key, by its id, is in force for a role.
-    pub fn has_key(&self, role: &str, id: &str) -> bool {
-        key_ids(&self.root, role).iter().any(|known| known == id)
+    /// Signs the top-level targets anew, whatever changed.
+    pub fn renew(&mut self, role: &str) {
+        self.renewed.insert(role.to_owned());
     }
 
     /// When the root that clients have expires.
-    pub fn root_expires(&self) -> anyhow::Result<Timestamp> {
-        let text = self.root.get("expires").and_then(Value::as_str).context("the root has no expiry")?;
-        Ok(text.parse()?)
+    fn root_expires_before(&self, at: Timestamp) -> anyhow::Result<bool> {
+        let Some(root) = &self.base.root else { return Ok(false) };
+        Ok(expires(&root.signed)? < at)
     }
 
-    /// How many keys must sign the root that is in force.
-    pub fn root_threshold(&self) -> usize {
-        threshold(&self.root, "root")
-    }
-
-    /// Whether [`Edit::sign_offline`] needs root keys.
-    pub fn changes_root(&self) -> bool {
-        self.next_root.is_some()
-    }
-
-    /// Signs what only the offline keys can sign: the next root, when there is one, and the targets.
-    pub fn sign_offline(self, roots: &[SecretKey], key: &SecretKey, expiry: &Expiry) -> anyhow::Result<TargetsSigned> {
-        let mut new_root = None;
-        let mut root = self.root;
-        if let Some(mut next) = self.next_root {
-            next["expires"] = time(expiry.root);
-            // By the old root's keys and by its own (section 5.3.4).
-            let file = sign(&next, "root", &root, roots)?;
-            check_threshold(&next, "root", roots)?;
-            new_root = Some(file);
-            root = next;
+    /// Everything that has to be signed offline: what changed, what its keys no longer vouch for, what soon expires.
+    pub fn prepare(mut self, periods: &Periods, now: Timestamp) -> anyhow::Result<Ceremony> {
+        delegations::settle(&mut self)?;
+        let mut envelopes = Vec::new();
+        let first = self.base.root.is_none();
+        let changed = first || self.base.root.as_ref().is_some_and(|root| differs(&root.signed, &self.root));
+        let renew_within = RENEW_ROOT_DAYS.min(periods.days("root") / 3);
+        let expiring = self.root_expires_before(periods.days_from(now, renew_within)?)?;
+        if changed || expiring || self.renewed.contains("root") {
+            envelopes.push(next("root", &self.root, version(&self.root)?, periods, now)?);
         }
-        let mut targets = self.targets;
-        targets["version"] = (version(&targets)? + 1).into();
-        targets["spec_version"] = SPEC_VERSION.into();
-        targets["expires"] = time(expiry.targets);
-        let targets = sign(&targets, "targets", &root, std::slice::from_ref(key))?;
-        Ok(TargetsSigned {
-            root,
-            new_root,
-            targets,
-            snapshot_version: self.snapshot_version,
-            timestamp_version: self.timestamp_version,
-        })
-    }
-
-    /// Leaves the root and the targets as they are published.
-    pub fn keep_offline(self) -> anyhow::Result<TargetsSigned> {
-        let targets = self.published_targets.context("nothing has been published yet")?;
-        Ok(TargetsSigned {
-            root: self.root,
-            new_root: None,
-            targets,
-            snapshot_version: self.snapshot_version,
-            timestamp_version: self.timestamp_version,
-        })
-    }
-
-    fn next_root(&mut self) -> anyhow::Result<&mut Value> {
-        if self.next_root.is_none() {
-            let mut next = self.root.clone();
-            next["version"] = (version(&next)? + 1).into();
-            next["spec_version"] = SPEC_VERSION.into();
-            self.next_root = Some(next);
+        let root_authority = |role: &str| authorities(&self.root, role, "root");
+        let authority = root_authority("targets")?;
+        let force = self.renewed.contains("targets");
+        if stale("targets", self.base.targets.as_ref(), &self.targets, &authority, periods, now)? || force {
+            envelopes.push(next("targets", &self.targets, version(&self.targets)?, periods, now)?);
         }
-        self.next_root.as_mut().context("there is no next root")
+        for (role, signed) in &self.delegated {
+            let delegation = delegation_of(&self.targets, role);
+            let authority = delegation.with_context(|| format!("nobody delegates to {role}"))?;
+            let published = self.base.delegated.get(role);
+            if stale(role, published, signed, &authority, periods, now)? || self.renewed.contains(role) {
+                // A role that was once removed goes on where it was.
+                let pinned = self.base.pinned_version(role).unwrap_or_default();
+                envelopes.push(next(role, signed, version(signed)?.max(pinned), periods, now)?);
+            }
+        }
+        Ok(Ceremony { base: self.base, envelopes })
     }
+
+    /// Leaves all that offline keys sign as it is published.
+    pub fn keep_offline(self) -> anyhow::Result<OfflineSigned> {
+        ensure!(self.base.targets.is_some(), "nothing has been published yet");
+        Ceremony { base: self.base, envelopes: Vec::new() }.finish()
+    }
+}
+
+/// Whether a role has to be signed: it is new, it changed, too few of its keys have signed it, or two thirds of its time are over.
+fn stale(
+    role: &str,
+    published: Option<&Envelope>,
+    next: &Value,
+    authority: &super::envelope::Authority,
+    periods: &Periods,
+    now: Timestamp,
+) -> anyhow::Result<bool> {
+    let Some(published) = published else { return Ok(true) };
+    let soon = periods.days_from(now, periods.days(role) / 3)?;
+    Ok(differs(&published.signed, next) || !published.is_signed_for(authority)? || expires(&published.signed)? < soon)
+}
+
+fn next(role: &str, signed: &Value, version: u64, periods: &Periods, now: Timestamp) -> anyhow::Result<Envelope> {
+    let mut signed = signed.clone();
+    signed["version"] = (version + 1).into();
+    signed["spec_version"] = SPEC_VERSION.into();
+    signed["expires"] = time(periods.from(role, now)?);
+    Ok(Envelope::new(role, signed))
+}
+
+/// Whether more than version and expiry differ.
+fn differs(old: &Value, new: &Value) -> bool {
+    let content = |signed: &Value| {
+        let mut signed = signed.clone();
+        for member in ["version", "expires", "spec_version"] {
+            signed[member] = Value::Null;
+        }
+        signed
+    };
+    content(old) != content(new)
 }
 
 /// The offline keys have signed; nothing can be written yet.
 #[derive(Debug)]
-pub struct TargetsSigned {
-    root: Value,
-    new_root: Option<MetadataFile>,
-    targets: MetadataFile,
-    snapshot_version: u64,
-    timestamp_version: u64,
+pub struct OfflineSigned {
+    /// What clients will have, but for the snapshot and the timestamp.
+    pub(super) state: State,
+    /// What is new in it.
+    pub(super) new: Vec<MetadataFile>,
 }
 
-impl TargetsSigned {
-    /// Signs what ties the state together.
+impl OfflineSigned {
+    /// The root that is in force for the online keys.
+    pub fn root(&self) -> anyhow::Result<&Value> {
+        Ok(&self.state.root.as_ref().context("the repository has no root")?.signed)
+    }
+
+    /// Which of the waiting releases it holds.
+    pub fn holds(&self, entry: &Entry) -> bool {
+        let roles = self.state.delegated.values().chain(&self.state.targets);
+        let mut files = roles.filter_map(|role| role.signed.get("targets")?.get(&entry.target));
+        let said = serde_json::to_value(&entry.release).ok();
+        files.any(|file| {
+            file.pointer("/hashes/sha256").and_then(Value::as_str) == Some(&entry.sha256)
+                && file.pointer("/custom/lockstep") == said.as_ref()
+        })
+    }
+
+    /// Signs what ties the state together, with as many online keys as `sign` finds necessary.
     pub fn sign_online(
         self,
-        snapshot_key: &SecretKey,
-        timestamp_key: &SecretKey,
         expiry: &Expiry,
+        sign: &mut dyn FnMut(&mut Envelope, &super::envelope::Authority) -> anyhow::Result<()>,
     ) -> anyhow::Result<SignedRepository> {
+        let root = self.root()?.clone();
+        // Roles that are no longer delegated stay pinned: a snapshot that forgets one is refused (section 5.5.5).
+        let mut meta = self.state.meta.clone();
+        for (role, file) in self.state.delegated.iter().chain(self.state.targets.iter().map(|t| (&t.role, t))) {
+            meta.insert(format!("{role}.json"), pin(&file.file()?, file.version()?));
+        }
         let snapshot = json!({
-            "_type": "snapshot", "spec_version": SPEC_VERSION, "version": self.snapshot_version + 1,
-            "expires": time(expiry.snapshot), "meta": { "targets.json": pin(&self.targets)? },
+            "_type": "snapshot", "spec_version": SPEC_VERSION, "version": self.state.snapshot_version + 1,
+            "expires": time(expiry.snapshot), "meta": meta,
         });
-        let snapshot = sign(&snapshot, "snapshot", &self.root, std::slice::from_ref(snapshot_key))?;
+        let mut snapshot = Envelope::new("snapshot", snapshot);
+        sign(&mut snapshot, &authorities(&root, "snapshot", "root")?)?;
         let timestamp = json!({
-            "_type": "timestamp", "spec_version": SPEC_VERSION, "version": self.timestamp_version + 1,
-            "expires": time(expiry.timestamp), "meta": { "snapshot.json": pin(&snapshot)? },
+            "_type": "timestamp", "spec_version": SPEC_VERSION, "version": self.state.timestamp_version + 1,
+            "expires": time(expiry.timestamp), "meta": { "snapshot.json": pin(&snapshot.file()?, snapshot.version()?) },
         });
-        let timestamp = sign(&timestamp, "timestamp", &self.root, std::slice::from_ref(timestamp_key))?;
-        let files = [self.targets, snapshot].into_iter().chain(self.new_root).chain([timestamp]).collect();
+        let mut timestamp = Envelope::new("timestamp", timestamp);
+        sign(&mut timestamp, &authorities(&root, "timestamp", "root")?)?;
+        let (roots, others): (Vec<_>, Vec<_>) = self.new.into_iter().partition(|f| f.name.ends_with(".root.json"));
+        let files = others.into_iter().chain([snapshot.file()?]).chain(roots).chain([timestamp.file()?]).collect();
         Ok(SignedRepository { files })
     }
 }
@@ -248,61 +248,21 @@ impl SignedRepository {
     }
 }
 
-/// Signs a role's `signed` part with keys that `authority`, a root, names for the role.
-fn sign(signed: &Value, role: &str, authority: &Value, keys: &[SecretKey]) -> anyhow::Result<MetadataFile> {
-    check_threshold(authority, role, keys)?;
-    let canonical = to_canonical_bytes(signed).context("metadata has no canonical form")?;
-    let signatures: BTreeMap<String, Value> = keys.iter().map(|k| (k.public().id(), k.sign(&canonical))).collect();
-    let signatures: Vec<Value> = signatures.into_values().collect();
-    let bytes = to_canonical_bytes(&json!({ "signed": signed, "signatures": signatures }))?;
-    let name = match role {
-        "timestamp" => "timestamp.json".to_owned(),
-        role => format!("{}.{role}.json", version(signed)?),
-    };
-    Ok(MetadataFile { name, bytes })
+/// The `targets` member of a targets role.
+pub fn targets_of(signed: &mut Value) -> anyhow::Result<&mut Map<String, Value>> {
+    signed.get_mut("targets").and_then(Value::as_object_mut).context("targets metadata lists no targets")
 }
 
-fn check_threshold(authority: &Value, role: &str, keys: &[SecretKey]) -> anyhow::Result<()> {
-    let allowed = key_ids(authority, role);
-    let here: BTreeSet<String> = keys.iter().map(|k| k.public().id()).collect();
-    let good = here.iter().filter(|id| allowed.contains(id)).count();
-    let needed = threshold(authority, role);
-    if keys.len() == 1 && good == 0 {
-        bail!("the key {} is not a {role} key of this repository", keys[0].public().id());
-    }
-    ensure!(good >= needed, "{needed} {role} keys of this repository must sign, and only {good} of them are here");
-    Ok(())
-}
-
-fn key_ids(root: &Value, role: &str) -> Vec<String> {
-    let ids = root.pointer(&format!("/roles/{role}/keyids")).and_then(Value::as_array);
-    ids.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn threshold(root: &Value, role: &str) -> usize {
-    let threshold = root.pointer(&format!("/roles/{role}/threshold")).and_then(Value::as_u64);
-    // A root without a threshold cannot be satisfied.
-    threshold.and_then(|t| usize::try_from(t).ok()).unwrap_or(usize::MAX)
+/// When a role's metadata expires.
+pub fn expires(signed: &Value) -> anyhow::Result<Timestamp> {
+    let text = signed.get("expires").and_then(Value::as_str).context("metadata has no expiry")?;
+    Ok(text.parse()?)
 }
 
 /// How one metadata file names another (section 4.4).
-fn pin(file: &MetadataFile) -> anyhow::Result<Value> {
-    let version = version(&signed_part(&file.bytes)?)?;
+fn pin(file: &MetadataFile, version: u64) -> Value {
     let sha256 = hex::encode(Sha256::digest(&file.bytes));
-    Ok(json!({ "version": version, "length": file.bytes.len(), "hashes": { "sha256": sha256 } }))
-}
-
-fn signed_part(bytes: &[u8]) -> anyhow::Result<Value> {
-    let mut value: Value = serde_json::from_slice(bytes).context("metadata is not JSON")?;
-    value.get_mut("signed").map(Value::take).context("metadata has no signed part")
-}
-
-fn version(signed: &Value) -> anyhow::Result<u64> {
-    signed.get("version").and_then(Value::as_u64).context("metadata has no version")
-}
-
-fn ids(keys: &[PublicKey]) -> Vec<String> {
-    keys.iter().map(PublicKey::id).collect()
+    json!({ "version": version, "length": file.bytes.len(), "hashes": { "sha256": sha256 } })
 }
 
 /// To the second, as section 4.2.1 wants it.

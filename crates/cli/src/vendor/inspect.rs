@@ -2,22 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use protocol::Timestamp;
 use release::{
     package::{Health, Restart},
-    tuf::{DirectoryFetch, Repository, Trusted, consistent_target_path},
+    tuf::{DirectoryFetch, Trusted, consistent_target_path},
 };
 use serde_json::json;
 
-use super::release_add::examine;
-use crate::{runtime::wait, terminal::plain};
+use super::{check::role_table, facts::roles, release_add::examine, source::Source};
+use crate::terminal::{count, plain};
 
 /// What to look at.
 #[derive(Debug, Clone, clap::Args)]
 pub struct InspectArgs {
-    /// A package, or the directory of a repository
-    pub path: PathBuf,
+    /// A package, or a repository: its directory, or the address of its web server
+    pub path: String,
     /// Verify the repository from this root.json; without it, from its own 1.root.json
     #[arg(long, value_name = "FILE")]
     pub root: Option<PathBuf>,
@@ -28,7 +28,9 @@ pub struct InspectArgs {
 
 /// Shows it. Fails when something in it does not verify.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
-    if args.path.is_dir() { repository(args) } else { package(&args.path, args.json) }
+    let path = Path::new(&args.path);
+    let is_web = args.path.starts_with("https://") || args.path.starts_with("http://");
+    if is_web || path.is_dir() { repository(args) } else { package(path, args.json) }
 }
 
 fn package(path: &Path, as_json: bool) -> anyhow::Result<()> {
@@ -56,16 +58,12 @@ fn package(path: &Path, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn repository(args: &InspectArgs) -> anyhow::Result<()> {
-    let path = args.root.clone().unwrap_or_else(|| args.path.join("metadata/1.root.json"));
-    let root = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(args.path.join("metadata").is_dir(), "{} has no metadata directory", args.path.display());
-    let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
-    let reader = Repository::open(scratch.path(), &root)?;
-    let state = wait(reader.refresh(&DirectoryFetch::new(&args.path), Timestamp::MIN))?
-        .with_context(|| format!("{} does not verify", args.path.display()))?;
-    packages(&args.path, &state)?;
-    show(&state, args.json);
-    Ok(())
+    let source = Source::new(&args.path)?;
+    let state = source.read(args.root.as_ref())?;
+    if let Source::Directory(directory) = &source {
+        packages(directory, &state)?;
+    }
+    show(&state, args)
 }
 
 /// Every release's package must be there, and be what was signed.
@@ -84,24 +82,48 @@ fn packages(repo: &Path, state: &Trusted) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(state: &Trusted, as_json: bool) {
-    let expired = state.is_expired(Timestamp::now());
-    if as_json {
+fn show(state: &Trusted, args: &InspectArgs) -> anyhow::Result<()> {
+    let now = Timestamp::now();
+    let expired = state.is_expired(now);
+    let roles = roles(state)?;
+    if args.json {
         let skipped: Vec<_> = state.skipped().iter().map(|s| json!({ "target": s.target, "why": s.why })).collect();
         let files: Vec<_> = state.metadata().iter().map(|f| &f.name).collect();
         println!(
             "{}",
-            json!({ "v": 1, "version": state.version(), "expires": state.expires(), "expired": expired,
+            json!({ "v": 1, "version": state.version(), "expires": state.expires(), "expired": expired, "roles": roles,
                     "releases": state.catalog().entries, "skipped": skipped, "metadata": files })
         );
-        return;
+        return Ok(());
     }
     let good = if expired { "EXPIRED on" } else { "good until" };
     println!("Version {}, {good} {}", state.version(), state.expires().strftime("%Y-%m-%d %H:%M UTC"));
+    println!("\n{}\n", role_table(&roles, now));
+    for facts in roles.iter().filter(|facts| !facts.role.starts_with("bins-")) {
+        if let Some(paths) = &facts.paths {
+            println!("{} speaks for {}", plain(&facts.role), plain(&paths.to_string()));
+        }
+        for id in &facts.keys {
+            let signed = if facts.signed_by.contains(id) { "signed" } else { "" };
+            println!("{:<10} key {}  {signed}", plain(&facts.role), plain(id));
+        }
+    }
+    println!("\n{}", count(state.catalog().entries.len(), "release"));
     for entry in &state.catalog().entries {
-        println!("{}  {} bytes, for servers {}", plain(&entry.target), entry.length, entry.release.server);
+        let release = &entry.release;
+        println!(
+            "{}  {} bytes, channel {}, for servers {}",
+            plain(&entry.target),
+            entry.length,
+            plain(&release.channel),
+            release.server
+        );
     }
     for skipped in state.skipped() {
         println!("skipped {}: {}", plain(&skipped.target), plain(&skipped.why));
     }
+    if args.root.is_none() {
+        println!("Verified from its own first root; --root root.json verifies it as your sites do.");
+    }
+    Ok(())
 }

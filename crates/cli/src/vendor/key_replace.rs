@@ -1,8 +1,8 @@
 //! `lockstep key replace`: one key of the repository gives way to a new one.
 //!
-//! A new root names the new key; it is signed by the old root's keys and by its own, so clients follow by themselves.
-//! Everything else is signed anew at once, and published. The old key file is kept under another name: only when the new state
-//! is out is it of no use any more.
+//! A new root, or for a delegated role new targets, names the new key; a root is signed by the old root's keys and by its own, so clients
+//! follow by themselves. What the old key had signed is signed anew at once, and published. The old key file is kept under another
+//! name: only when the new state is out is it of no use any more.
 
 use std::{
     fs,
@@ -11,22 +11,29 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use protocol::Timestamp;
-use release::durable;
+use release::durable::{self, Access};
 
 use super::{
+    authority::{authorities, delegation_of},
+    delegations::apply,
     editor::Edit,
-    key_ring::{self, ROLES},
-    keys::SecretKey,
+    expiry::{ExpiryArgs, Periods},
+    key_ref::{KeyRef, URI_FILE},
+    key_ring::ROLES,
+    keys::{PublicKey, SecretKey},
     passphrase::Passphrase,
-    publish::{ExpiryArgs, release_state, report},
-    published,
+    plan::Change,
+    prepare::Rings,
+    publish::{finish, release_state, report},
+    signers::Signers,
     staging::Staging,
+    state::State,
 };
 
 /// Which key to replace.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplaceArgs {
-    /// The key: root1, root2, …, targets, snapshot or timestamp
+    /// The key: root1, root2, …, targets, snapshot, timestamp, or a delegated role's
     pub key: String,
     /// The repository
     #[arg(long, value_name = "DIR")]
@@ -40,6 +47,9 @@ pub struct ReplaceArgs {
     /// Id of the old key, when its file is lost
     #[arg(long, value_name = "ID")]
     pub old_key_id: Option<String>,
+    /// The new key, a pkcs11: name; without it, a new key file is made
+    #[arg(long, value_name = "KEY")]
+    pub with: Option<KeyRef>,
     #[command(flatten)]
     pub passphrase: Passphrase,
     #[command(flatten)]
@@ -48,74 +58,143 @@ pub struct ReplaceArgs {
 
 /// Replaces it, and publishes.
 pub fn replace(args: &ReplaceArgs) -> anyhow::Result<()> {
-    let role = args.key.trim_end_matches(|c: char| c.is_ascii_digit());
-    ensure!(
-        ROLES.contains(&role) && (role == "root") != (role == args.key),
-        "{:?} is not a key: root1, root2, …, targets, snapshot or timestamp",
-        args.key
-    );
     let staging = Staging::open(&args.repo)?;
+    staging.refuse_if_prepared()?;
     let now = Timestamp::now();
-    let expiry = args.expiry.from(now)?;
-    let Some(published) = published::verified(&args.repo, &args.offline)? else {
+    let periods = Periods::read(staging.directory(), &args.expiry)?;
+    let directories: [&Path; 2] = [&args.offline, &args.online];
+    let rings = Rings::new(&directories);
+    let Some(published) = rings.verified(&args.repo)? else {
         bail!("nothing has been published in {} yet; make other keys with `lockstep key init`", args.repo.display());
     };
-    let directory = if matches!(role, "root" | "targets") { &args.offline } else { &args.online };
-    let old_path = directory.join(format!("{}.pem", args.key));
-    let new_path = directory.join(format!("{}-new.pem", args.key));
-    let new = if new_path.exists() {
-        // Left by a run that was killed.
-        SecretKey::read(&new_path, &mut || args.passphrase.ask())?
-    } else {
-        make(&old_path, &new_path, &args.passphrase)?
-    };
+    let state = State::verified(&published)?;
+    let role = role(&args.key, &state)?;
+    let directory = if matches!(role.as_str(), "snapshot" | "timestamp") { &args.online } else { &args.offline };
+    let files = Files::new(directory, &args.key, args.with.as_ref());
+    let (new, new_public) = files.new_key(args)?;
 
-    let mut edit = Edit::of(&published)?;
-    let mut state = published;
-    if !edit.has_key(role, &new.public().id()) {
-        let old = match &args.old_key_id {
-            Some(id) => id.clone(),
-            None if !old_path.exists() => bail!(
-                "{} is not there; if it is lost, say which key it was with --old-key-id; {role} keys of this \
-                 repository: {}",
-                old_path.display(),
-                edit.ids(role).join(", ")
-            ),
-            None => key_ring::open(directory, &args.key, &args.passphrase)?.public().id(),
-        };
-        edit.replace_key(role, &old, &new.public())?;
-        let mut roots = key_ring::open_roots(&args.offline, edit.root_threshold(), &args.passphrase)?;
-        if role == "root" {
-            // The old root wants its threshold of old keys, the new one its own, to which the new key counts.
-            roots.push(new.copy());
-        }
-        let pick = |name: &str, directory| {
-            if role == name { Ok(new.copy()) } else { key_ring::open(directory, name, &args.passphrase) }
-        };
-        let targets = pick("targets", &args.offline)?;
-        let (snapshot, timestamp) = (pick("snapshot", &args.online)?, pick("timestamp", &args.online)?);
-        let signed = edit.sign_offline(&roots, &targets, &expiry)?.sign_online(&snapshot, &timestamp, &expiry)?;
-        state = release_state(&args.repo, &[&args.offline, &args.online], &staging, &[], &signed, now)?;
+    let mut trusted = published;
+    if !ids(&state, &role)?.contains(&new_public.id()) {
+        let change =
+            Change::ReplaceKey { id: old_id(args, &files, &state, &role)?, key: new_public.hex().into(), role };
+        let mut edit = Edit::of(state)?;
+        apply(&mut edit, &change)?;
+        let mut ceremony = edit.prepare(&periods, now)?;
+        let mut signers = Signers::new(&directories, &[new], &args.passphrase);
+        signers.sign_all(&mut ceremony)?;
+        let signed = finish(ceremony, &signers, false, &args.repo)?;
+        let signed = signed.sign_online(&periods.online(now)?, &mut |file, by| signers.complete(file, by))?;
+        trusted = release_state(&args.repo, &directories, &staging, &[], &[], &signed, now)?;
     }
-    let kept = directory.join(format!("{}-until-root-{}.pem", args.key, root_version(&state)));
-    if old_path.exists() {
-        fs::rename(&old_path, &kept).with_context(|| format!("cannot rename {}", old_path.display()))?;
-    }
-    fs::rename(&new_path, &old_path).with_context(|| format!("cannot rename {}", new_path.display()))?;
-    durable::sync_dir(directory)?;
-    println!("The {} key is replaced. The old one, if it was here, is {}.", args.key, kept.display());
-    report(&args.repo, &args.offline, &state, &[], false);
+    let kept = files.put_in_place(root_version(&trusted))?;
+    let kept = kept.map_or_else(|| "was not here".to_owned(), |path| format!("is {}", path.display()));
+    println!("The {} key is replaced. The old one {kept}.", args.key);
+    report(&args.repo, &args.offline, &trusted, &[], false);
     Ok(())
 }
 
-/// Makes the new key, encrypted unless the old one is not. It is on disk before it is in force: a key that clients expect
-/// must never be lost.
-fn make(old_path: &Path, new_path: &Path, passphrase: &Passphrase) -> anyhow::Result<SecretKey> {
-    let plain = fs::read_to_string(old_path).is_ok_and(|pem| pem.contains("BEGIN PRIVATE KEY"));
-    let passphrase = if plain { None } else { Some(passphrase.ask()?) };
-    let new = SecretKey::generate();
-    new.write(new_path, passphrase.as_deref())?;
-    Ok(new)
+/// The role that a key name belongs to.
+fn role(key: &str, state: &State) -> anyhow::Result<String> {
+    let without_number = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let delegated = state.delegated.contains_key(key) || key == "bins";
+    let top = ROLES.contains(&without_number) && (without_number == "root") != (without_number == key);
+    ensure!(
+        delegated || top,
+        "{key:?} is not a key: root1, root2, …, targets, snapshot, timestamp, or one of `lockstep delegation list`"
+    );
+    Ok(if delegated { key.to_owned() } else { without_number.to_owned() })
+}
+
+/// The ids of a role's keys in force.
+fn ids(state: &State, role: &str) -> anyhow::Result<Vec<String>> {
+    let root = &state.root.as_ref().context("the repository has no root")?.signed;
+    let targets = &state.targets.as_ref().context("the repository has no targets")?.signed;
+    let bins = || state.delegated.keys().find(|name| name.starts_with("bins-")).cloned();
+    let authority = if ROLES.contains(&role) {
+        authorities(root, role, "root")?
+    } else {
+        let name = if role == "bins" { bins().unwrap_or_default() } else { role.to_owned() };
+        delegation_of(targets, &name).with_context(|| format!("nothing is delegated to {role}"))?
+    };
+    Ok(authority.ids().map(str::to_owned).collect())
+}
+
+fn old_id(args: &ReplaceArgs, files: &Files, state: &State, role: &str) -> anyhow::Result<String> {
+    match (&args.old_key_id, &files.old) {
+        (Some(id), _) => Ok(id.clone()),
+        (None, Some(path)) => Ok(KeyRef::File(path.clone()).open(&args.passphrase)?.public().id()),
+        (None, None) => bail!(
+            "{} is not there; if it is lost, say which key it was with --old-key-id; {role} keys of this \
+             repository: {}",
+            files.directory.join(format!("{}.pem", args.key)).display(),
+            ids(state, role)?.join(", ")
+        ),
+    }
+}
+
+/// The key's files: the old one, the new one beside it until it is in force.
+struct Files {
+    directory: PathBuf,
+    key: String,
+    old: Option<PathBuf>,
+    new: PathBuf,
+}
+
+impl Files {
+    fn new(directory: &Path, key: &str, with: Option<&KeyRef>) -> Self {
+        let named = |extension: &str| directory.join(format!("{key}.{extension}"));
+        let old = [named("pem"), named(URI_FILE)].into_iter().find(|path| path.exists());
+        let extension = if with.is_some() { URI_FILE } else { "pem" };
+        let new = directory.join(format!("{key}-new.{extension}"));
+        Self { directory: directory.to_owned(), key: key.to_owned(), old, new }
+    }
+
+    /// Makes the new key, encrypted unless the old one is not; or takes it from a token, or from a run that was killed. It is on
+    /// disk before it is in force: a key that clients expect must never be lost.
+    fn new_key(&self, args: &ReplaceArgs) -> anyhow::Result<(KeyRef, PublicKey)> {
+        if !self.new.exists() {
+            match &args.with {
+                Some(KeyRef::Uri(uri)) => {
+                    durable::replace(&self.new, format!("{uri}\n").as_bytes(), Access::Public)
+                        .with_context(|| format!("cannot write {}", self.new.display()))?;
+                }
+                Some(KeyRef::File(path)) => {
+                    bail!("--with names a key in a token (pkcs11:…), not {}; key files are made here", path.display())
+                }
+                None => {
+                    let plain =
+                        |path: &PathBuf| fs::read_to_string(path).is_ok_and(|pem| pem.contains("BEGIN PRIVATE KEY"));
+                    let plain = self.old.as_ref().is_some_and(plain);
+                    let passphrase = if plain { None } else { Some(args.passphrase.ask()?) };
+                    SecretKey::generate().write(&self.new, passphrase.as_deref())?;
+                }
+            }
+        }
+        let new = KeyRef::File(self.new.clone());
+        let public = new.open(&args.passphrase)?.public();
+        Ok((new, public))
+    }
+
+    /// Gives the new key its name. Says where the old one is now.
+    fn put_in_place(&self, root_version: u64) -> anyhow::Result<Option<PathBuf>> {
+        let rename =
+            |from: &Path, to: &Path| fs::rename(from, to).with_context(|| format!("cannot rename {}", from.display()));
+        let mut kept = None;
+        if let Some(old) = &self.old {
+            let extension = old.extension().and_then(|e| e.to_str()).unwrap_or("pem");
+            let path = self.directory.join(format!("{}-until-root-{root_version}.{extension}", self.key));
+            rename(old, &path)?;
+            kept = Some(path);
+        }
+        let public = self.new.with_extension("pub");
+        if public.exists() {
+            rename(&public, &self.directory.join(format!("{}.pub", self.key)))?;
+        }
+        let extension = self.new.extension().and_then(|e| e.to_str()).unwrap_or("pem");
+        rename(&self.new, &self.directory.join(format!("{}.{extension}", self.key)))?;
+        durable::sync_dir(&self.directory)?;
+        Ok(kept)
+    }
 }
 
 fn root_version(state: &release::tuf::Trusted) -> u64 {

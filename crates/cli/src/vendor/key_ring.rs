@@ -4,6 +4,9 @@
 //! |---|---|---|
 //! | offline | `root1.pem` … | root keys; a threshold of them signs, so they may be kept apart |
 //! | offline | `targets.pem` | signs what a release is |
+//! | offline | `<role>.pem` | a delegated role's key; `bins.pem` signs all bins |
+//! | both | `<key>.pkcs11` | instead of any `.pem`: the name of a key in a token (RFC 7512) |
+//! | both | `<key>.pub` | the public half |
 //! | offline | `root-draft.json` | all public keys, until the first publication |
 //! | online | `snapshot.pem`, `timestamp.pem` | sign that a state is whole, and that it is today's |
 //! | both | `root.json` | the root that sites pin, after the first publication |
@@ -122,27 +125,4 @@ pub fn init(args: &InitArgs) -> anyhow::Result<()> {
     );
     println!("Next: `lockstep pack`, `lockstep release add`, `lockstep publish`.");
     Ok(())
-}
-
-/// Opens the key of a role in a directory.
-pub fn open(directory: &Path, role: &str, passphrase: &Passphrase) -> anyhow::Result<SecretKey> {
-    SecretKey::read(&directory.join(format!("{role}.pem")), &mut || passphrase.ask())
-}
-
-/// Opens up to `needed` of the root keys that are there.
-pub fn open_roots(directory: &Path, needed: usize, passphrase: &Passphrase) -> anyhow::Result<Vec<SecretKey>> {
-    let mut keys = Vec::new();
-    for number in 1..=9 {
-        let path = directory.join(format!("root{number}.pem"));
-        if path.exists() && keys.len() < needed {
-            keys.push(SecretKey::read(&path, &mut || passphrase.ask())?);
-        }
-    }
-    ensure!(
-        keys.len() >= needed,
-        "{needed} root keys must sign, but only {} of them are in {} (root1.pem, root2.pem, …)",
-        keys.len(),
-        directory.display()
-    );
-    Ok(keys)
 }

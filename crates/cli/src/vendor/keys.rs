@@ -1,10 +1,12 @@
-//! Ed25519 keys in files: PKCS#8 in PEM (RFC 8410), encrypted as in RFC 8018, so that `openssl pkey` reads them.
+//! Ed25519 keys, in files or in a token. Files are PKCS#8 in PEM (RFC 8410), encrypted as in RFC 8018, so that `openssl
+//! pkey` reads them. What a token holds is never seen here: it signs by itself.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
+use anyhow::Context;
 use ed25519_dalek::{
     Signer, SigningKey,
     pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes},
@@ -13,6 +15,8 @@ use pkcs8::{EncryptedPrivateKeyInfo, LineEnding, PrivateKeyInfo, SecretDocument,
 use release::durable::{self, Access};
 use serde_json::{Value, json};
 use sigstore_tuf::canonical_json::to_canonical_bytes;
+
+use super::token::Token;
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 const PLAIN: &str = "PRIVATE KEY";
@@ -48,6 +52,20 @@ impl PublicKey {
         Some(Self { hex: hex::encode(bytes) })
     }
 
+    /// From what `.pub` files hold.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).map_err(|source| KeyError::File { path: path.to_owned(), source })?;
+        Self::from_hex(text.trim()).with_context(|| format!("{} does not hold an Ed25519 key", path.display()))
+    }
+
+    /// Whether a signature of this key is good (RFC 8032, strict).
+    pub fn verifies(&self, data: &[u8], signature: &[u8]) -> bool {
+        let key = hex::decode(&self.hex).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = key.and_then(|bytes| ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok());
+        let signature = ed25519_dalek::Signature::from_slice(signature);
+        matches!((key, signature), (Some(key), Ok(signature)) if key.verify_strict(data, &signature).is_ok())
+    }
+
     pub fn hex(&self) -> &str {
         &self.hex
     }
@@ -67,7 +85,12 @@ impl PublicKey {
 }
 
 /// A private key.
-pub struct SecretKey(SigningKey);
+pub enum SecretKey {
+    /// Read from a file, or just made.
+    InMemory(SigningKey),
+    /// In a PKCS#11 token, such as a smart card or an HSM.
+    Token(Token),
+}
 
 impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -77,50 +100,42 @@ impl std::fmt::Debug for SecretKey {
 
 impl SecretKey {
     pub fn generate() -> Self {
-        Self(SigningKey::from_bytes(&rand::random()))
-    }
-
-    /// The same key again, for a second signer.
-    pub fn copy(&self) -> Self {
-        Self(self.0.clone())
+        Self::InMemory(SigningKey::from_bytes(&rand::random()))
     }
 
     pub fn public(&self) -> PublicKey {
-        PublicKey { hex: hex::encode(self.0.verifying_key().as_bytes()) }
+        match self {
+            Self::InMemory(key) => PublicKey { hex: hex::encode(key.verifying_key().as_bytes()) },
+            Self::Token(token) => token.public().clone(),
+        }
     }
 
     /// One member of a metadata file's `signatures`.
-    pub fn sign(&self, canonical: &[u8]) -> Value {
-        json!({ "keyid": self.public().id(), "sig": hex::encode(self.0.sign(canonical).to_bytes()) })
+    pub fn sign(&self, canonical: &[u8]) -> anyhow::Result<Value> {
+        let signature = match self {
+            Self::InMemory(key) => key.sign(canonical).to_bytes().to_vec(),
+            Self::Token(token) => token.sign(canonical)?,
+        };
+        Ok(json!({ "keyid": self.public().id(), "sig": hex::encode(signature) }))
     }
 
-    /// Writes a new key file, mode 0600. Without a passphrase it is not encrypted.
+    /// Writes a new key file, mode 0600, and its public half beside it (`.pub`). Without a passphrase it is not encrypted.
     pub fn write(&self, path: &Path, passphrase: Option<&str>) -> Result<(), KeyError> {
         if path.exists() {
             return Err(KeyError::Exists(path.to_owned()));
         }
-        let pem = self.to_pem(passphrase)?;
-        durable::replace(path, pem.as_bytes(), Access::Private)
-            .map_err(|source| KeyError::File { path: path.to_owned(), source })
-    }
-
-    fn to_pem(&self, passphrase: Option<&str>) -> Result<String, KeyError> {
-        let encode = |e: &dyn std::fmt::Display| KeyError::Encode(e.to_string());
-        // Without the public key, since OpenSSL 3.0 does not read the version of PKCS#8 that has one.
-        let bytes = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
-        let document = bytes.to_pkcs8_der().map_err(|e| encode(&e))?;
-        let (label, document) = match passphrase {
-            None => (PLAIN, document),
-            Some(passphrase) => {
-                // N=2^14, r=8, p=1, as `openssl pkcs8 -scrypt` has it. OpenSSL opens nothing with a larger N.
-                let cost = pkcs5::scrypt::Params::new(14, 8, 1, 32).map_err(|e| encode(&e))?;
-                let (salt, iv): ([u8; 16], [u8; 16]) = rand::random();
-                let params = pkcs5::pbes2::Parameters::scrypt_aes256cbc(cost, &salt, &iv).map_err(|e| encode(&e))?;
-                let info = PrivateKeyInfo::try_from(document.as_bytes()).map_err(|e| encode(&e))?;
-                (ENCRYPTED, info.encrypt_with_params(params, passphrase).map_err(|e| encode(&e))?)
-            }
+        let Self::InMemory(key) = self else {
+            return Err(KeyError::Encode("a key in a token has no file".into()));
         };
-        document.to_pem(label, LineEnding::LF).map(|pem| pem.to_string()).map_err(|e| encode(&e))
+        let file = |path: &Path| {
+            let path = path.to_owned();
+            |source| KeyError::File { path, source }
+        };
+        let pem = to_pem(key, passphrase)?;
+        durable::replace(path, pem.as_bytes(), Access::Private).map_err(file(path))?;
+        let public = path.with_extension("pub");
+        let text = format!("{}\n", self.public().hex());
+        durable::replace(&public, text.as_bytes(), Access::Public).map_err(file(&public))
     }
 
     /// Reads a key file. The passphrase is asked for only when it is encrypted.
@@ -138,8 +153,27 @@ impl SecretKey {
             }
             other => return Err(bad(&format!("it holds a {other}")).into()),
         };
-        SigningKey::from_pkcs8_der(document.as_bytes()).map(Self).map_err(|e| bad(&e).into())
+        SigningKey::from_pkcs8_der(document.as_bytes()).map(Self::InMemory).map_err(|e| bad(&e).into())
     }
+}
+
+fn to_pem(key: &SigningKey, passphrase: Option<&str>) -> Result<String, KeyError> {
+    let encode = |e: &dyn std::fmt::Display| KeyError::Encode(e.to_string());
+    // Without the public key, since OpenSSL 3.0 does not read the version of PKCS#8 that has one.
+    let bytes = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+    let document = bytes.to_pkcs8_der().map_err(|e| encode(&e))?;
+    let (label, document) = match passphrase {
+        None => (PLAIN, document),
+        Some(passphrase) => {
+            // N=2^14, r=8, p=1, as `openssl pkcs8 -scrypt` has it. OpenSSL opens nothing with a larger N.
+            let cost = pkcs5::scrypt::Params::new(14, 8, 1, 32).map_err(|e| encode(&e))?;
+            let (salt, iv): ([u8; 16], [u8; 16]) = rand::random();
+            let params = pkcs5::pbes2::Parameters::scrypt_aes256cbc(cost, &salt, &iv).map_err(|e| encode(&e))?;
+            let info = PrivateKeyInfo::try_from(document.as_bytes()).map_err(|e| encode(&e))?;
+            (ENCRYPTED, info.encrypt_with_params(params, passphrase).map_err(|e| encode(&e))?)
+        }
+    };
+    document.to_pem(label, LineEnding::LF).map(|pem| pem.to_string()).map_err(|e| encode(&e))
 }
 
 #[cfg(test)]

@@ -9,43 +9,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use protocol::{Timestamp, catalog::Entry};
-use release::{
-    durable::{self, Access},
-    tuf::{DirectoryFetch, Fetch, Repository, Trusted, consistent_target_path},
-};
+use release::tuf::{DirectoryFetch, Fetch, Repository, Trusted, consistent_target_path};
 use serde_json::json;
 
 use super::{
-    editor::{Edit, Expiry, SignedRepository, first_root},
-    key_ring::{self, Draft},
+    ceremony::Ceremony,
+    editor::{Edit, OfflineSigned, SignedRepository},
+    expiry::{ExpiryArgs, Periods},
+    key_ref::KeyRef,
     passphrase::Passphrase,
+    plan::PLAN,
+    prepare::{Rings, prepare},
     published,
     redo::write_metadata,
-    staging::{Staging, copy_verified},
+    signers::Signers,
+    staging::{SIGNING, Staging, copy_verified},
+    state::State,
 };
 use crate::{runtime::wait, terminal::count};
 
-/// A root that expires within so many days is renewed by the next publication.
-const RENEW_ROOT_DAYS: i64 = 120;
-
-/// How long metadata is good for.
-#[derive(Debug, Clone, clap::Args)]
-pub struct ExpiryArgs {
-    /// Days that a new root is good for
-    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(i64).range(1..=3650))]
-    pub root_days: i64,
-    /// Days that the list of releases is good for
-    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(i64).range(1..=3650))]
-    pub targets_days: i64,
-    /// Days that the snapshot is good for
-    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(i64).range(1..=3650))]
-    pub snapshot_days: i64,
-    /// Days that the timestamp is good for: the longest that a client can be kept from news without noticing
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=3650))]
-    pub timestamp_days: i64,
-}
+/// From so many releases on, bins are worth their while.
+const SUGGEST_BINS: usize = 2000;
 
 /// What to publish, and with which keys.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,12 +39,16 @@ pub struct PublishArgs {
     /// The repository
     #[arg(long, value_name = "DIR")]
     pub repo: PathBuf,
-    /// Directory with the root and targets keys
+    /// Directory with offline keys: root, targets, delegated roles. Left out: everything that they must sign was signed by
+    /// `lockstep sign`
     #[arg(long, value_name = "DIR")]
-    pub offline: PathBuf,
+    pub offline: Option<PathBuf>,
     /// Directory with the snapshot and timestamp keys
     #[arg(long, value_name = "DIR")]
     pub online: PathBuf,
+    /// One more key, a file or a pkcs11: name; repeat for more
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<KeyRef>,
     #[command(flatten)]
     pub passphrase: Passphrase,
     #[command(flatten)]
@@ -90,117 +80,118 @@ pub struct RenewArgs {
 pub fn publish(args: &PublishArgs) -> anyhow::Result<()> {
     let staging = Staging::open(&args.repo)?;
     let now = Timestamp::now();
-    let expiry = args.expiry.from(now)?;
-    let published = published::verified(&args.repo, &args.offline)?;
-    let mut edit = match &published {
-        Some(published) => Edit::of(published)?,
-        None => Edit::first(&ensure_first_root(args, &expiry)?)?,
-    };
+    let periods = Periods::read(staging.directory(), &args.expiry)?;
+    let directories: Vec<&Path> = args.offline.as_deref().into_iter().chain([args.online.as_path()]).collect();
+    let rings = Rings::new(&directories);
+    let published = rings.verified(&args.repo)?;
     let waiting = staging.entries()?;
-    for entry in &waiting {
-        refuse_other_bytes(published.as_ref(), entry)?;
-        edit.put_release(&entry.target, entry.length, &entry.sha256, &entry.release)?;
-    }
-    if edit.root_expires()? < days(now, RENEW_ROOT_DAYS)? {
-        edit.renew_root()?;
-    }
-    let roots = if edit.changes_root() {
-        key_ring::open_roots(&args.offline, edit.root_threshold(), &args.passphrase)?
-    } else {
-        Vec::new()
-    };
-    let targets = key_ring::open(&args.offline, "targets", &args.passphrase)?;
-    let snapshot = key_ring::open(&args.online, "snapshot", &args.passphrase)?;
-    let timestamp = key_ring::open(&args.online, "timestamp", &args.passphrase)?;
-    let signed = edit.sign_offline(&roots, &targets, &expiry)?.sign_online(&snapshot, &timestamp, &expiry)?;
+    let mut signers = Signers::new(&directories, &args.key, &args.passphrase);
 
-    let state = release_state(&args.repo, &[&args.offline, &args.online], &staging, &waiting, &signed, now)?;
-    for entry in &waiting {
+    let folder = staging.prepared();
+    let mut ceremony = if let Some(folder) = &folder {
+        let state = published.as_ref().map(State::verified).transpose()?;
+        let unpublished = rings.unpublished_root()?.filter(|_| published.is_none());
+        let state = state.map_or_else(|| unpublished.map_or(Ok(State::default()), |r| State::of_root(&r)), Ok)?;
+        Ceremony::read(folder)?.on(state)?
+    } else {
+        // Where the targets key is at hand, the list of releases is renewed on the way.
+        let renew = args.offline.as_ref().filter(|ring| has_key(ring, "targets")).map(|_| "targets");
+        prepare(&rings, published.as_ref(), &staging, &waiting, renew.as_slice(), &periods, now)?
+    };
+    signers.sign_all(&mut ceremony)?;
+    if let Some(folder) = &folder {
+        ceremony.save(folder)?;
+    }
+    let signed = finish(ceremony, &signers, folder.is_some(), &args.repo)?;
+    let (included, left): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|entry| signed.holds(entry));
+    if published.is_none() {
+        let first = signed.state.root.as_ref().context("a repository has a root")?.file()?;
+        let first = rings.unpublished_root()?.unwrap_or(first.bytes);
+        rings.remember(&first)?;
+        write_metadata(&args.repo, "1.root.json", &first)?;
+    }
+    let signed = signed.sign_online(&periods.online(now)?, &mut |file, by| signers.complete(file, by))?;
+    let done = [PLAN, SIGNING];
+    let state = release_state(&args.repo, &directories, &staging, &included, &done, &signed, now)?;
+    for entry in &included {
         staging.remove(&entry.target)?;
     }
-    report(&args.repo, &args.offline, &state, &waiting, args.json);
+    let ring = args.offline.as_deref().unwrap_or(&args.online);
+    report(&args.repo, ring, &state, &included, args.json);
+    if !args.json && !left.is_empty() {
+        println!("{} still for the next publication.", wait_words(left.len()));
+    }
     Ok(())
+}
+
+fn wait_words(n: usize) -> String {
+    if n == 1 { "1 release waits".into() } else { format!("{n} releases wait") }
 }
 
 /// Signs the snapshot and the timestamp anew, with the online keys alone.
 pub fn renew(args: &RenewArgs) -> anyhow::Result<()> {
     let staging = Staging::open(&args.repo)?;
     let now = Timestamp::now();
-    let expiry = args.expiry.from(now)?;
+    let periods = Periods::read(staging.directory(), &args.expiry)?;
     let published = published::verified(&args.repo, &args.online)?.with_context(|| {
         format!("nothing has been published in {} yet; use `lockstep publish`", args.repo.display())
     })?;
-    let snapshot = key_ring::open(&args.online, "snapshot", &args.passphrase)?;
-    let timestamp = key_ring::open(&args.online, "timestamp", &args.passphrase)?;
-    let signed = Edit::of(&published)?.keep_offline()?.sign_online(&snapshot, &timestamp, &expiry)?;
-    let state = release_state(&args.repo, &[&args.online], &staging, &[], &signed, now)
+    let mut signers = Signers::new(&[&args.online], &[], &args.passphrase);
+    let signed = Edit::of(State::verified(&published)?)?.keep_offline()?;
+    let signed = signed.sign_online(&periods.online(now)?, &mut |file, by| signers.complete(file, by))?;
+    let state = release_state(&args.repo, &[&args.online], &staging, &[], &[], &signed, now)
         .context("the root or the list of releases may have to be renewed with `lockstep publish`")?;
     report(&args.repo, &args.online, &state, &[], args.json);
     Ok(())
 }
 
-impl ExpiryArgs {
-    pub fn from(&self, now: Timestamp) -> anyhow::Result<Expiry> {
-        Ok(Expiry {
-            root: days(now, self.root_days)?,
-            targets: days(now, self.targets_days)?,
-            snapshot: days(now, self.snapshot_days)?,
-            timestamp: days(now, self.timestamp_days)?,
-        })
-    }
+/// Whether a directory has a key under a role's name.
+fn has_key(ring: &Path, role: &str) -> bool {
+    ["pem", super::key_ref::URI_FILE].iter().any(|extension| ring.join(format!("{role}.{extension}")).exists())
 }
 
-fn days(now: Timestamp, days: i64) -> anyhow::Result<Timestamp> {
-    Ok(now.checked_add(jiff::SignedDuration::from_hours(days * 24))?)
-}
-
-/// The root that sites pin: made once, and the same again when a first publication broke off.
-fn ensure_first_root(args: &PublishArgs, expiry: &Expiry) -> anyhow::Result<Vec<u8>> {
-    let path = args.offline.join("root.json");
-    let root = match fs::read(&path) {
-        Ok(root) => root,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let draft = Draft::read(&args.offline)?;
-            let keys = key_ring::open_roots(&args.offline, draft.root_threshold.into(), &args.passphrase)?;
-            let root = first_root(&draft, &keys, expiry.root)?;
-            write(&path, &root)?;
-            root
+/// The offline part, complete; or what is missing, and how to go on.
+pub fn finish(ceremony: Ceremony, signers: &Signers<'_>, prepared: bool, repo: &Path) -> anyhow::Result<OfflineSigned> {
+    let mut strangers = String::new();
+    for missing in ceremony.missing()? {
+        for authority in ceremony.authorities(&missing.role)? {
+            let text = signers.strangers(&missing.role, &authority);
+            if !strangers.contains(&text) {
+                strangers.push_str(&text);
+            }
         }
-        Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
+    }
+    let next = if prepared {
+        format!(
+            "\nwho has signed: `lockstep staging status --repo {0}`; sign with `lockstep sign --repo {0} --key KEY`",
+            repo.display()
+        )
+    } else {
+        format!("\nto sign on several machines, begin with `lockstep prepare --repo {}`", repo.display())
     };
-    write(&args.online.join("root.json"), &root)?;
-    write_metadata(&args.repo, "1.root.json", &root)?;
-    Ok(root)
+    ceremony.finish().map_err(|missing| anyhow::anyhow!("{missing}{strangers}{next}"))
 }
 
-fn refuse_other_bytes(published: Option<&Trusted>, entry: &Entry) -> anyhow::Result<()> {
-    let known = published.and_then(|p| p.target(&entry.target));
-    ensure!(
-        known.is_none_or(|k| k.sha256 == entry.sha256 && k.length == entry.length),
-        "{} is published already, with other bytes; a version is never changed, so give this one a new number \
-         (`lockstep release drop` takes it back)",
-        entry.target
-    );
-    Ok(())
-}
-
-/// Rehearses and writes a signed state; returns it as clients read it.
+/// Rehearses and writes a signed state; returns it as clients read it. `waiting` are the releases whose packages it needs, `done` is
+/// what waits no longer then.
 pub fn release_state(
     repo: &Path,
     rings: &[&Path],
     staging: &Staging,
     waiting: &[Entry],
+    done: &[&str],
     signed: &SignedRepository,
     now: Timestamp,
 ) -> anyhow::Result<Trusted> {
-    rehearse(repo, rings, signed, now)?;
+    let knowing = Rings::new(rings).knowing();
+    rehearse(repo, &knowing, signed, now)?;
     for entry in waiting {
         let to = repo.join("targets").join(consistent_target_path(&entry.target, &entry.sha256));
         copy_verified(&staging.package(&entry.target), &to, entry)?;
     }
-    staging.write_metadata(repo, signed)?;
+    staging.write_metadata(repo, signed, done)?;
     let mut state = None;
-    for ring in rings {
+    for ring in knowing {
         let memory = Repository::open(&ring.join("trusted"), &read(&ring.join("root.json"))?)?;
         state = Some(wait(memory.refresh(&DirectoryFetch::new(repo), now))??);
     }
@@ -209,7 +200,8 @@ pub fn release_state(
 
 /// Reads the new state as a client that knows the present one, and as a client that knows nothing but the root.
 fn rehearse(repo: &Path, rings: &[&Path], signed: &SignedRepository, now: Timestamp) -> anyhow::Result<()> {
-    let root = read(&rings.first().context("a publication has keys")?.join("root.json"))?;
+    let Some(ring) = rings.first() else { bail!("none of the key directories has the root.json that sites pin") };
+    let root = read(&ring.join("root.json"))?;
     let next = Overlay { below: DirectoryFetch::new(repo), signed };
     for informed in [true, false] {
         let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
@@ -241,10 +233,6 @@ impl Fetch for Overlay<'_> {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    durable::replace(path, bytes, Access::Public).with_context(|| format!("cannot write {}", path.display()))
-}
-
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -271,4 +259,11 @@ pub fn report(repo: &Path, ring: &Path, state: &Trusted, added: &[Entry], as_jso
         state.expires().strftime("%Y-%m-%d")
     );
     println!("Sites pin {}.", root.display());
+    let binned = state.metadata().iter().any(|f| f.name.contains(".bins-"));
+    if state.targets().len() >= SUGGEST_BINS && !binned {
+        println!(
+            "Each PC fetches the whole list of {} targets when one is added. `lockstep delegation bins 64` spreads it.",
+            state.targets().len()
+        );
+    }
 }

@@ -3,12 +3,8 @@
 use std::{fs, io, path::Path};
 
 use anyhow::{Context, bail};
-use protocol::{
-    Timestamp,
-    catalog::{Entry, Release},
-};
+use protocol::Timestamp;
 use release::tuf::{DirectoryFetch, Repository, Trusted};
-use serde_json::Value;
 
 use crate::runtime::wait;
 
@@ -52,30 +48,4 @@ pub fn verified(repo: &Path, keys: &Path) -> anyhow::Result<Option<Trusted>> {
 /// What to say of a repository that does not verify.
 pub fn not_as_published(repo: &Path) -> String {
     format!("{} is not as it was published, and nothing was changed; bring it back from a copy", repo.display())
-}
-
-/// The releases that the repository's newest targets file names, unverified: for a hint before anything is signed.
-pub fn unverified(repo: &Path) -> anyhow::Result<Vec<Entry>> {
-    let metadata = repo.join("metadata");
-    let Ok(files) = fs::read_dir(&metadata) else { return Ok(Vec::new()) };
-    let newest = files
-        .filter_map(|f| f.ok()?.file_name().into_string().ok())
-        .filter_map(|name| name.strip_suffix(".targets.json")?.parse::<u64>().ok())
-        .max();
-    let Some(newest) = newest else { return Ok(Vec::new()) };
-    let path = metadata.join(format!("{newest}.targets.json"));
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let value: Value = serde_json::from_slice(&bytes).with_context(|| format!("cannot read {}", path.display()))?;
-    let targets = value.pointer("/signed/targets").and_then(Value::as_object);
-    Ok(targets.into_iter().flatten().filter_map(|(path, file)| entry(path, file)).collect())
-}
-
-fn entry(target: &str, file: &Value) -> Option<Entry> {
-    let release: Release = serde_json::from_value(file.pointer("/custom/lockstep")?.clone()).ok()?;
-    Some(Entry {
-        target: target.to_owned(),
-        length: file.get("length")?.as_u64()?,
-        sha256: file.pointer("/hashes/sha256")?.as_str()?.to_owned(),
-        release,
-    })
 }

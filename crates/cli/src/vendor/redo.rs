@@ -17,6 +17,9 @@ const NOTE: &str = "signed-state.json";
 struct Note {
     v: u32,
     files: Vec<Noted>,
+    /// What waits no longer then, in the staging folder.
+    #[serde(default)]
+    done: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -26,8 +29,8 @@ struct Noted {
 }
 
 /// Writes a signed state's metadata, all of it or, after a power cut, all of it later.
-pub fn write(repo: &Path, staging: &Path, files: &[MetadataFile]) -> anyhow::Result<()> {
-    note(staging, files)?;
+pub fn write(repo: &Path, staging: &Path, files: &[MetadataFile], done: &[&str]) -> anyhow::Result<()> {
+    note(staging, files, done)?;
     carry_out(repo, staging)
 }
 
@@ -43,7 +46,21 @@ pub fn carry_out(repo: &Path, staging: &Path) -> anyhow::Result<()> {
     for file in &note.files {
         write_metadata(repo, &file.name, file.text.as_bytes())?;
     }
-    fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    for name in &note.done {
+        release::safe_path::check(name)?;
+        remove(&staging.join(name))?;
+    }
+    remove(&path)
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Replaces one metadata file.
@@ -55,12 +72,13 @@ pub fn write_metadata(repo: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<(
     durable::replace(&path, bytes, Access::Public).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn note(staging: &Path, files: &[MetadataFile]) -> anyhow::Result<()> {
+fn note(staging: &Path, files: &[MetadataFile], done: &[&str]) -> anyhow::Result<()> {
     let noted = |file: &MetadataFile| {
         let text = String::from_utf8(file.bytes.clone()).context("metadata is not text")?;
         anyhow::Ok(Noted { name: file.name.clone(), text })
     };
-    let note = Note { v: 1, files: files.iter().map(noted).collect::<Result<_, _>>()? };
+    let done = done.iter().map(|name| (*name).to_owned()).collect();
+    let note = Note { v: 1, files: files.iter().map(noted).collect::<Result<_, _>>()?, done };
     let path = staging.join(NOTE);
     durable::replace(&path, &serde_json::to_vec(&note)?, Access::Private)
         .with_context(|| format!("cannot write {}", path.display()))
@@ -75,9 +93,11 @@ mod tests {
         let (repo, staging) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let file = |name: &str, text: &str| MetadataFile { name: name.into(), bytes: text.into() };
         let files = [file("2.root.json", "{\"root\":2}"), file("timestamp.json", "{\"timestamp\":2}")];
-        write(repo.path(), staging.path(), &[file("timestamp.json", "{\"timestamp\":1}")]).unwrap();
+        write(repo.path(), staging.path(), &[file("timestamp.json", "{\"timestamp\":1}")], &[]).unwrap();
 
-        note(staging.path(), &files).unwrap();
+        fs::write(staging.path().join("plan.json"), "what is in it now").unwrap();
+        fs::create_dir_all(staging.path().join("signing/to-sign")).unwrap();
+        note(staging.path(), &files, &["plan.json", "signing"]).unwrap();
         write_metadata(repo.path(), &files[0].name, &files[0].bytes).unwrap();
         // Killed here.
         carry_out(repo.path(), staging.path()).unwrap();

@@ -14,12 +14,14 @@ use protocol::{
 };
 use release::package::{self, Manifest};
 use semver::VersionReq;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    published,
+    delegations::{apply, has_channel, responsible},
+    editor::Edit,
     staging::{Staging, target_path},
+    state::State,
 };
 use crate::terminal::plain;
 
@@ -95,17 +97,23 @@ pub struct DropArgs {
 pub fn add(args: &AddArgs) -> anyhow::Result<()> {
     let (manifest, length, sha256) = examine(&args.file)?;
     let release = facts(args, &manifest)?;
-    let entry = Entry { target: target_path(&manifest), length, sha256, release };
     let staging = Staging::open(&args.repo)?;
+    staging.refuse_if_prepared()?;
+    let delegating = delegating(&args.repo, &staging)?;
+    let channel =
+        has_channel(&delegating, release.product.as_str(), &release.channel).then_some(release.channel.as_str());
+    let entry = Entry { target: target_path(&manifest, channel), length, sha256, release };
 
-    let of_same_path = |entries: Vec<Entry>| entries.into_iter().find(|e| e.target == entry.target);
-    let others = [
-        (of_same_path(published::unverified(&args.repo)?), "published"),
-        (of_same_path(staging.entries()?), "waiting to be published"),
-    ];
-    for (other, state) in others {
+    let state = State::unverified(&args.repo)?.unwrap_or_default();
+    let published = state.targets().find(|(path, _)| **path == entry.target).map(|(_, file)| {
+        let sha256 = file.pointer("/hashes/sha256").and_then(Value::as_str);
+        sha256 == Some(&entry.sha256) && file.get("length").and_then(Value::as_u64) == Some(entry.length)
+    });
+    let waiting = staging.entries()?.into_iter().find(|e| e.target == entry.target);
+    let waiting = waiting.map(|other| other.sha256 == entry.sha256 && other.length == entry.length);
+    for (same, state) in [(published, "published"), (waiting, "waiting to be published")] {
         ensure!(
-            other.is_none_or(|o| o.sha256 == entry.sha256 && o.length == entry.length),
+            same.unwrap_or(true),
             "{} is {state} already, with other bytes; a version is never changed, so give this one a new number",
             entry.target
         );
@@ -115,9 +123,26 @@ pub fn add(args: &AddArgs) -> anyhow::Result<()> {
         println!("{}", json!({ "v": 1, "added": entry }));
     } else {
         println!("Added {}, for servers {}.", entry.target, entry.release.server);
+        if let Some(role) = responsible(&delegating, &entry.target) {
+            println!("The keys of {role} sign it.");
+        }
         println!("Next: `lockstep publish --repo {}`", args.repo.display());
     }
     Ok(())
+}
+
+/// The targets as they will delegate, unverified: a hint for people.
+fn delegating(repo: &Path, staging: &Staging) -> anyhow::Result<Value> {
+    match State::unverified(repo)? {
+        None => Ok(Value::Null),
+        Some(state) => {
+            let mut edit = Edit::of(state)?;
+            for change in &staging.plan()?.changes {
+                apply(&mut edit, change)?;
+            }
+            Ok(edit.targets)
+        }
+    }
 }
 
 /// Shows what waits.
@@ -139,6 +164,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<()> {
 /// Takes a waiting release back.
 pub fn drop_waiting(args: &DropArgs) -> anyhow::Result<()> {
     let staging = Staging::open(&args.repo)?;
+    staging.refuse_if_prepared()?;
     ensure!(
         staging.entries()?.iter().any(|e| e.target == args.target),
         "{} does not wait to be published; see `lockstep release list`",
@@ -182,10 +208,7 @@ fn facts(args: &AddArgs, manifest: &Manifest) -> anyhow::Result<Release> {
         bail!("{} holds version {}, not {claimed}", args.file.display(), package.version);
     }
     let channel = &args.channel;
-    ensure!(
-        (1..=32).contains(&channel.len()) && channel.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
-        "{channel:?} is not a channel: 1 to 32 characters of a-z and '-'"
-    );
+    check_channel(channel)?;
     for (flag, version) in [("--floor", &args.floor), ("--upgrades-from", &args.upgrades_from)] {
         if let Some(version) = version.as_ref().filter(|v| **v > package.version) {
             bail!("{flag} {version} is above {}, the version in the package", package.version);
@@ -211,6 +234,15 @@ fn facts(args: &AddArgs, manifest: &Manifest) -> anyhow::Result<Release> {
         downgrade_from: args.downgrade_from.clone(),
         withdraws: args.withdraws.clone(),
     })
+}
+
+/// Whether this can be a channel's name.
+pub fn check_channel(channel: &str) -> anyhow::Result<()> {
+    ensure!(
+        (1..=32).contains(&channel.len()) && channel.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+        "{channel:?} is not a channel: 1 to 32 characters of a-z and '-'"
+    );
+    Ok(())
 }
 
 /// The same major.minor is compatible unless the vendor says otherwise.

@@ -1,7 +1,13 @@
 //! Where releases wait for the next publication: `REPO/.staging`, beside what is served.
 //!
-//! `<product>/<file>.lpk` is the package, `<product>/<file>.lpk.json` what will be said about it. A package is complete before its
-//! description appears, so a description always has one.
+//! | file | what |
+//! |---|---|
+//! | `<product>/<file>.lpk` | a package; below `<product>/<channel>/` where the channel has a role of its own |
+//! | `<product>/<file>.lpk.json` | what will be said about it; a package is complete before its description appears |
+//! | `plan.json` | changes of keys and delegations |
+//! | `settings.json` | for how long roles are good |
+//! | `signing/` | what offline keys have to sign, see [`super::ceremony`] |
+//! | `signed-state.json` | a publication that is being written, see [`super::redo`] |
 
 use std::{
     fs,
@@ -9,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use protocol::catalog::Entry;
 use release::{
     durable::{self, Access},
@@ -17,7 +23,10 @@ use release::{
     tuf::{Verifier, VerifyingWriter},
 };
 
-use super::{editor::SignedRepository, redo};
+use super::{editor::SignedRepository, plan::Plan, redo};
+
+/// The folder of a signing ceremony.
+pub const SIGNING: &str = "signing";
 
 /// The repository's work area.
 #[derive(Debug)]
@@ -39,9 +48,37 @@ impl Staging {
         Ok(Self { dir, _lock: lock })
     }
 
-    /// Writes a signed state's metadata.
-    pub fn write_metadata(&self, repo: &Path, signed: &SignedRepository) -> anyhow::Result<()> {
-        redo::write(repo, &self.dir, signed.files())
+    /// Writes a signed state's metadata. What the state holds by then no longer waits: `done`, files and folders of this one.
+    pub fn write_metadata(&self, repo: &Path, signed: &SignedRepository, done: &[&str]) -> anyhow::Result<()> {
+        redo::write(repo, &self.dir, signed.files(), done)
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What offline keys have to sign, when it is prepared.
+    pub fn prepared(&self) -> Option<PathBuf> {
+        let folder = self.dir.join(SIGNING);
+        folder.exists().then_some(folder)
+    }
+
+    /// Where that is, or will be.
+    pub fn signing(&self) -> PathBuf {
+        self.dir.join(SIGNING)
+    }
+
+    /// What is being signed does not change any more.
+    pub fn refuse_if_prepared(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.prepared().is_none(),
+            "a state is prepared and being signed; publish it first, or take it back with `lockstep staging drop`"
+        );
+        Ok(())
+    }
+
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        Plan::read(&self.dir)
     }
 
     /// Takes a package in. The bytes are checked against the entry while they are copied.
@@ -56,13 +93,16 @@ impl Staging {
     /// What waits, sorted by target.
     pub fn entries(&self) -> anyhow::Result<Vec<Entry>> {
         let mut found = Vec::new();
-        for product in list(&self.dir)?.into_iter().filter(|p| p.is_dir()) {
-            for file in list(&product)? {
-                if file.extension().is_some_and(|e| e == "json") {
-                    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-                    let entry: Entry =
-                        serde_json::from_slice(&bytes).with_context(|| format!("cannot read {}", file.display()))?;
-                    found.push(entry);
+        let mut directories: Vec<_> =
+            list(&self.dir)?.into_iter().filter(|path| path.is_dir() && !path.ends_with(SIGNING)).collect();
+        while let Some(directory) = directories.pop() {
+            for path in list(&directory)? {
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|e| e == "json") {
+                    let reading = || format!("cannot read {}", path.display());
+                    let bytes = fs::read(&path).with_context(reading)?;
+                    found.push(serde_json::from_slice::<Entry>(&bytes).with_context(reading)?);
                 }
             }
         }
@@ -93,10 +133,11 @@ impl Staging {
     }
 }
 
-/// The target path of a package.
-pub fn target_path(manifest: &Manifest) -> String {
+/// The target path of a package. A channel with a role of its own has a directory of its own, since a delegation is for paths.
+pub fn target_path(manifest: &Manifest, channel: Option<&str>) -> String {
     let d = &manifest.description;
-    format!("{0}/{0}-{1}-{2}.lpk", d.product, d.version, d.platform)
+    let directory = channel.map_or_else(|| d.product.to_string(), |channel| format!("{}/{channel}", d.product));
+    format!("{directory}/{}-{}-{}.lpk", d.product, d.version, d.platform)
 }
 
 /// Copies a package so that it appears under its name only when it is whole and durable.

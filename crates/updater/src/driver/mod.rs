@@ -12,6 +12,7 @@
 //! | `prune` | which versions are not needed any more |
 //! | `beside` | what an installer does at the same time |
 //! | `users` | what the users of this PC say |
+//! | `vigil` | signs of life for whoever restarts a service that hangs |
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -31,6 +32,7 @@ use tokio::{
 use crate::{
     layout::Layout,
     machine::{Recovered, State, Step},
+    platform,
     record::{Record, RecordFile},
     slots::{Observed, SlotError, Slots, is_of_the_service, recover::Interrupted},
     source::{Metadata, Source, Trouble},
@@ -43,9 +45,11 @@ mod prune;
 pub mod report;
 pub mod schedule;
 mod users;
+mod vigil;
 
 pub use report::Published;
 use schedule::{Refresh, Schedule};
+use vigil::Vigil;
 
 /// A server that speaks of more products than this is not heard to the end.
 const MAX_PRODUCTS: usize = 64;
@@ -122,6 +126,7 @@ pub struct Driver<S> {
     setup: Setup<S>,
     tracked: BTreeMap<ProductId, Tracked>,
     schedule: Schedule,
+    vigil: Vigil,
     /// A time that is known to have been, and when that was on a clock that nobody sets.
     known: Option<(Timestamp, std::time::Instant)>,
     contact_problem: Option<String>,
@@ -142,6 +147,7 @@ impl<S: Source> Driver<S> {
             setup,
             tracked: BTreeMap::new(),
             schedule: Schedule::new(Instant::now()),
+            vigil: Vigil::new(platform::watchdog(), Instant::now()),
             contact_problem: None,
             metadata_problem: None,
             events,
@@ -205,8 +211,12 @@ impl<S: Source> Driver<S> {
         let event = tokio::select! {
             event = self.inbox.recv() => event,
             () = sleep_until(alarm) => Some(Event::Wanted(Why::Due)),
+            () = self.vigil.due() => None,
         };
-        // The channel cannot be closed: this driver holds a sender of its own.
+        if self.vigil.sign(Instant::now()) {
+            platform::notify_alive();
+        }
+        // The channel cannot be closed, this driver holds a sender of its own: nothing means that a sign of life was due.
         if let Some(event) = event {
             self.handle(event).await;
         }

@@ -22,7 +22,9 @@
 //! | [`payload`] | what may be installed |
 //! | [`place`] | installing it |
 //! | [`start`] | the service |
+//! | [`adopt`](mod@adopt) | what the system's own package manager has brought |
 
+pub mod adopt;
 pub mod folder;
 pub mod payload;
 pub mod place;
@@ -162,6 +164,24 @@ pub enum InstallError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Only what nobody else can change is taken from a file.
+    #[error("{path} cannot be believed: {why}. It must be a file that only root can change, such as dpkg has made")]
+    NotOurs {
+        /// Which file.
+        path: PathBuf,
+        /// In words.
+        why: String,
+    },
+    /// It is for another kind of computer.
+    #[error("{path} is {product} for {platform}, which this computer is not")]
+    OtherPlatform {
+        /// Which file.
+        path: PathBuf,
+        /// Of which product.
+        product: ProductId,
+        /// For what.
+        platform: protocol::product::Platform,
     },
     /// Everything is in its place, and the service does not start.
     #[error("everything is installed, but the service could not be started: {0}")]

@@ -219,7 +219,7 @@ impl Payload {
 }
 
 /// What the service has verified on this computer so far, from whatever root is pinned here.
-fn known(layout: &Layout) -> Option<Trusted> {
+pub(super) fn known(layout: &Layout) -> Option<Trusted> {
     let root = crate::site::read_vendor_root(layout).ok()?;
     if !layout.tuf().is_dir() {
         return None;

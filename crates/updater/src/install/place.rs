@@ -1,7 +1,7 @@
 //! Installing what was verified: first everything complete beside what runs, then the switch.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{Seek, SeekFrom},
     path::{Path, PathBuf},
 };
@@ -16,7 +16,7 @@ use crate::{
     health,
     layout::Layout,
     platform, site,
-    slots::{Disk, RealDisk, SlotError, Slots},
+    slots::{Disk, Observed, RealDisk, SlotError, Slots},
 };
 
 /// Machine policy, as it will be.
@@ -94,7 +94,8 @@ pub async fn place(
 ) -> Result<Vec<Product>, InstallError> {
     let mut products = Vec::new();
     for each in &chosen {
-        products.push(prepare(layout, slots, each).await?);
+        let package = Package { file: &each.package, manifest: manifest(each)?, observed: &each.observed };
+        products.push(prepare(layout, slots, &package).await?);
     }
     replace_public(&layout.site(), policy.profile)?;
     replace_public(&layout.vendor_root(), policy.root)?;
@@ -107,17 +108,29 @@ pub async fn place(
     Ok(products)
 }
 
+/// A package that may be installed, as it lies in a file that only we can change.
+#[derive(Debug)]
+pub(super) struct Package<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// What lies on the disk of its product.
+    pub observed: &'a Observed,
+}
+
 /// Makes a version complete beside what runs, and finds out whether it can run here.
-async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Product, InstallError> {
-    let Release { product, version, .. } = &chosen.entry.release;
-    let before = chosen.observed.current.clone();
-    let there = chosen.observed.versions.contains(version);
-    let manifest = manifest(chosen)?;
+pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_>) -> Result<Product, InstallError> {
+    let Package { file, manifest, observed } = package;
+    let rule = &manifest.description;
+    let (product, version) = (&rule.product, &rule.version);
+    let before = observed.current.clone();
+    let there = observed.versions.contains(version);
     let intact = there
-        && slots.manifest(product, version).is_ok_and(|m| m == manifest)
-        && is_intact(&layout.version(product, version), &manifest);
+        && slots.manifest(product, version).is_ok_and(|m| m == *manifest)
+        && is_intact(&layout.version(product, version), manifest);
     let active = before.as_ref() == Some(version);
-    let mut fill = |into: &Path| unpack(chosen, into);
+    let mut fill = |into: &Path| unpack(file, into);
     match (there, intact) {
         (false, _) => slots.stage(product, version, rand::random(), &mut fill)?,
         (true, false) => slots.renew(product, version, rand::random(), &mut fill)?,
@@ -129,7 +142,6 @@ async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Prod
         (false, _) => Done::Installed,
     };
     let made = Product { product: product.clone(), version: version.clone(), before, done };
-    let rule = &manifest.description;
     if done == Done::Installed && !rule.self_check.is_empty() {
         let program = layout.version(product, version).join(&rule.program);
         if let Err(reason) = health::check(&program, &rule.self_check, health::LIMIT).await {
@@ -142,12 +154,7 @@ async fn prepare(layout: &Layout, slots: &Slots, chosen: &Chosen) -> Result<Prod
 
 /// What the package says about itself, which must be what was signed.
 fn manifest(chosen: &Chosen) -> Result<Manifest, InstallError> {
-    let mut file = &chosen.package;
-    let manifest = file
-        .seek(SeekFrom::Start(0))
-        .map_err(package::Error::Io)
-        .and_then(|_| package::read_manifest(&mut file))
-        .map_err(|e| SlotError::Package(e.into()))?;
+    let manifest = read_manifest(&chosen.package)?;
     if !is_same(&manifest, &chosen.entry.release) {
         let what = &manifest.description;
         let why = format!("it holds {} {} for {}", what.product, what.version, what.platform);
@@ -156,8 +163,13 @@ fn manifest(chosen: &Chosen) -> Result<Manifest, InstallError> {
     Ok(manifest)
 }
 
-fn unpack(chosen: &Chosen, into: &Path) -> Result<Manifest, SlotError> {
-    let mut file = &chosen.package;
+/// What the package in a file says about itself.
+pub(super) fn read_manifest(mut file: &File) -> Result<Manifest, InstallError> {
+    let read = file.seek(SeekFrom::Start(0)).map_err(package::Error::Io);
+    Ok(read.and_then(|_| package::read_manifest(&mut file)).map_err(|e| SlotError::Package(e.into()))?)
+}
+
+fn unpack(mut file: &File, into: &Path) -> Result<Manifest, SlotError> {
     file.seek(SeekFrom::Start(0))
         .map_err(package::Error::Io)
         .and_then(|_| package::unpack(file, into))
@@ -181,7 +193,7 @@ fn is_intact(dir: &Path, manifest: &Manifest) -> bool {
 }
 
 /// Keeps the updater and the newest other one. Whatever else is in the way is left for the next time.
-fn drop_old_updaters(layout: &Layout, slots: &Slots, products: &[Product]) {
+pub(super) fn drop_old_updaters(layout: &Layout, slots: &Slots, products: &[Product]) {
     let product = ProductId::updater();
     let Some(updater) = products.iter().find(|p| p.product == product) else { return };
     let Ok(observed) = slots.observe(&product) else { return };

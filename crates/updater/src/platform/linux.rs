@@ -254,13 +254,31 @@ pub fn terminate(pid: u32) {
 
 /// Tells systemd that the service is ready (sd_notify(3)); does nothing when systemd did not start it.
 pub fn notify_ready() {
+    notify(b"READY=1");
+}
+
+/// Tells systemd that the service is alive (sd_notify(3)); does nothing when systemd did not start it.
+pub fn notify_alive() {
+    notify(b"WATCHDOG=1");
+}
+
+/// How often systemd should be told that the service is alive: twice in the time after which it takes it for hung
+/// (`WATCHDOG_USEC`, sd_watchdog_enabled(3)). `None`: it does not watch. The process that it means (`WATCHDOG_PID`) may be the
+/// supervisor, which lets us speak.
+pub fn watchdog() -> Option<std::time::Duration> {
+    let limit: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (limit > 0).then(|| std::time::Duration::from_micros(limit) / 2)
+}
+
+fn notify(state: &[u8]) {
     let Some(address) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
     let sent = notify_address(&address)
-        .and_then(|address| std::os::unix::net::UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
+        .and_then(|address| std::os::unix::net::UnixDatagram::unbound()?.send_to_addr(state, &address));
     if let Err(error) = sent {
-        tracing::warn!(%error, "systemd could not be told that the service is ready");
+        let what = String::from_utf8_lossy(state);
+        tracing::warn!(%error, what = &*what, "systemd could not be told");
     }
 }
 

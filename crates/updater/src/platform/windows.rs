@@ -210,6 +210,14 @@ pub fn terminate(_pid: u32) {}
 /// systemd is not here.
 pub fn notify_ready() {}
 
+/// As on Linux; the service manager has no watchdog.
+pub fn notify_alive() {}
+
+/// As on Linux; the service manager has no watchdog.
+pub fn watchdog() -> Option<std::time::Duration> {
+    None
+}
+
 /// As on Linux.
 #[derive(Debug)]
 pub struct Listener(());

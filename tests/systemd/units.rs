@@ -1,0 +1,28 @@
+//! How much of the system the services can reach, in systemd's own opinion: 0 nothing, 10 everything.
+
+use std::process::Command;
+
+use xtask::{process::run, workspace};
+
+/// The updater installs programs as root, drops to another user, and is on the network: the rest is gone.
+const UPDATER: u32 = 23;
+/// The server needs the network, and nothing else.
+const SERVER: u32 = 12;
+
+#[test]
+fn the_services_can_reach_little_of_the_system() {
+    for (unit, limit) in
+        [("crates/updater/systemd/lockstep-updater", UPDATER), ("crates/server/systemd/lockstep-server", SERVER)]
+    {
+        let mut command = Command::new("systemd-analyze");
+        command.args(["security", "--offline=true", "--no-pager", &format!("--threshold={limit}")]);
+        let output = run(command.arg(workspace().join(format!("{unit}.service")))).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let figure = said.lines().last().unwrap_or_default();
+        assert!(output.status.success(), "{unit}: {figure} is more than {}.{}", limit / 10, limit % 10);
+        assert!(figure.contains("Overall exposure level"), "{said}");
+        let guide = std::fs::read_to_string(workspace().join("docs/administrator.md")).unwrap();
+        let figure = figure.split(": ").nth(1).and_then(|f| f.split(' ').next()).unwrap();
+        assert!(guide.contains(&format!("| **{figure}** |")), "the guide says another figure than {figure}");
+    }
+}

@@ -1,0 +1,90 @@
+//! `cargo xtask dist`: the programs as shipped, and Debian packages of them.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`deb`] | making one package, reproducibly |
+//! | [`contents`] | what is in which package |
+//! | [`pages`] | manual pages, from what the programs say themselves |
+
+pub mod contents;
+pub mod deb;
+pub mod pages;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    packages,
+    process::must,
+    programs::{cargo, spinner, target},
+};
+use contents::Shipped;
+use deb::Compression;
+
+/// The programs that are shipped.
+const PROGRAMS: &[&str] =
+    &["lockstep", "lockstep-server", "lockstep-updater", "lockstep-launcher", "lockstep-connector"];
+
+/// How it is made.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The version; the workspace's where there is none.
+    pub version: Option<String>,
+    /// Where the packages are put.
+    pub out: PathBuf,
+}
+
+/// Builds everything, and makes the packages.
+///
+/// # Errors
+/// When something does not build, or a tool of Debian's is missing.
+pub fn dist(options: &Options) -> Result<()> {
+    packages::ensure_installed(packages::DIST)?;
+    let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").into());
+    let bar = spinner(&format!("building Lockstep {version} as shipped"));
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--workspace", "--bins", "--exclude", "xtask", "--profile", "dist"]);
+    must(build.env("LOCKSTEP_VERSION", &version))?;
+    bar.finish_and_clear();
+    let built = target().join("dist");
+    let programs = target().join("programs").join(format!("dist-{version}"));
+    fs::create_dir_all(&programs)?;
+    for name in PROGRAMS {
+        fs::copy(built.join(name), programs.join(name)).with_context(|| (*name).to_owned())?;
+    }
+    let shipped = Shipped { version: version.clone(), programs };
+    for package in make(&shipped, &options.out, Compression::Best)? {
+        let size = fs::metadata(&package)?.len();
+        println!("{:>10.1} MB  {}", size as f64 / 1e6, package.display());
+    }
+    Ok(())
+}
+
+/// Makes every package.
+///
+/// # Errors
+/// When a program is missing or one of Debian's tools fails.
+pub fn make(shipped: &Shipped, out: &Path, compression: Compression) -> Result<Vec<PathBuf>> {
+    let parts = [contents::updater, contents::connector, contents::server, contents::tools];
+    parts.iter().map(|part| part(shipped)?.build(out, compression)).collect()
+}
+
+/// When the packages say that they were made, in seconds since 1970: `SOURCE_DATE_EPOCH`, else the last commit.
+///
+/// # Errors
+/// When there is neither.
+pub fn epoch() -> Result<u64> {
+    let text = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text,
+        Err(_) => must(Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(crate::workspace()))
+            .context("asking git when the last change was; set SOURCE_DATE_EPOCH instead")?,
+    };
+    let text = text.trim();
+    ensure!(!text.is_empty(), "there is no commit to take the time from; set SOURCE_DATE_EPOCH");
+    text.parse().with_context(|| format!("{text} are no seconds since 1970"))
+}
