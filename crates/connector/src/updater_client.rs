@@ -187,6 +187,9 @@ mod tests {
             ticket: None,
             problem: None,
             last_contact: None,
+            decisions: Default::default(),
+            pc: Default::default(),
+            history: vec![],
         };
         let asked = updater(pc.path(), vec![frame(&Reply::Status(Box::new(status.clone())))]);
         assert_eq!(UpdaterClient::new(pc.path()).status().await.unwrap(), status);

@@ -11,7 +11,10 @@ use protocol::{
     product::ProductId,
 };
 
-use crate::{machine::State, slots::disk::{Disk, replace_file}};
+use crate::{
+    machine::State,
+    slots::disk::{Disk, replace_file},
+};
 
 /// Entries that are kept; the oldest go first.
 pub const MAX_ENTRIES: usize = 500;
@@ -100,7 +103,14 @@ impl History {
     }
 
     /// Looks at a product again; says what is new and not yet in the file.
-    pub fn look(&mut self, product: &ProductId, now: Seen, state: &State, why: Option<&str>, at: Timestamp) -> Option<Happening> {
+    pub fn look(
+        &mut self,
+        product: &ProductId,
+        now: Seen,
+        state: &State,
+        why: Option<&str>,
+        at: Timestamp,
+    ) -> Option<Happening> {
         let before = self.seen.get(product).cloned().unwrap_or_else(|| self.remembered(product, &now));
         self.seen.insert(product.clone(), now.clone());
         let entry = happened(product, &before, &now, state, why, at)?;
@@ -119,7 +129,8 @@ impl History {
     /// At the first look after a start: a version that is active now and was not when the last entry was written was switched
     /// since then, by an installer or by a service that was killed on the way.
     fn remembered(&self, product: &ProductId, now: &Seen) -> Seen {
-        let last = self.shown.iter().rfind(|e| e.product == *product && e.what != What::Staged && e.what != What::Asked);
+        let last =
+            self.shown.iter().rfind(|e| e.product == *product && e.what != What::Staged && e.what != What::Asked);
         let current = match last {
             Some(e) if e.what == What::Switched => e.version.clone(),
             _ => now.current.clone(),

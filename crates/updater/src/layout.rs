@@ -90,6 +90,11 @@ impl Layout {
         self.state_dir().join("state.json")
     }
 
+    /// What happened here: the newest entries, one line of JSON each.
+    pub fn history(&self) -> PathBuf {
+        self.state_dir().join("history.jsonl")
+    }
+
     /// Held by the one service that runs.
     pub fn lock(&self) -> PathBuf {
         self.state_dir().join("lock")

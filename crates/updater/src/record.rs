@@ -92,6 +92,11 @@ pub struct RecordFile {
 }
 
 impl RecordFile {
+    /// The disk that it is kept on.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+
     /// A record kept in `path`.
     pub fn new(path: PathBuf, disk: Arc<dyn Disk>) -> Self {
         Self { path, disk }

@@ -93,7 +93,8 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
         source,
         version: version.clone(),
         hostname,
-        policy: site.profile.policy,
+        policy: settings.policy.upgrade.or(site.profile.policy),
+        machine: settings.policy.machine(Timestamp::now()),
         clock: Timestamp::now,
     });
     drop(known);

@@ -90,6 +90,7 @@ impl<S: Source> Driver<S> {
         restart: bool,
     ) -> Vec<Effect> {
         tracing::info!(%product, %version, ?previous, restart, "activating");
+        self.begin_another_try(product, &version).await;
         let (slots, of, to) = (self.setup.slots.clone(), product.clone(), version.clone());
         let switched =
             blocking(move || slots.activate(&of, Some(&to), previous.as_ref(), restart, rand::random())).await;
@@ -160,6 +161,7 @@ impl<S: Source> Driver<S> {
         record.consented = record.consented.take().filter(|v| *v != version);
         record.restart = restart.then(|| version.clone());
         record.active = Some(version.clone());
+        record.failed.retain(|f| f.version != version);
         self.save().await;
         let (slots, of) = (self.setup.slots.clone(), product.clone());
         // Should this fail, the next start checks the version's health once more, which does no harm.

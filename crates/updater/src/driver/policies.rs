@@ -1,19 +1,19 @@
 //! What the driver keeps of policies: since when something is put off, which failures do not count any more, what happened.
 
-use protocol::{
-    Admission, Directive, Timestamp,
-    device::Device,
-    explain::explain,
-    product::ProductId,
-    terms,
-};
+use protocol::{Admission, Directive, Timestamp, device::Device, explain::explain, product::ProductId, terms};
 
 use super::{Driver, blocking};
 use crate::{history::Seen, source::Source};
 
 impl<S: Source> Driver<S> {
     /// A decision was made: it is kept in words, with the moment at which it may change by itself.
-    pub(super) async fn decided(&mut self, device: &Device, directive: &Directive, admission: &Admission, now: Timestamp) {
+    pub(super) async fn decided(
+        &mut self,
+        device: &Device,
+        directive: &Directive,
+        admission: &Admission,
+        now: Timestamp,
+    ) {
         let product = &directive.product;
         if let Some(tracked) = self.tracked.get_mut(product) {
             tracked.explained = Some(explain(device, directive, admission));

@@ -105,6 +105,16 @@ impl Schedule {
         self.due = self.due.min(now + LONGEST_WAIT.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0));
     }
 
+    /// How long it is until the next check-in. `None`: one is due, or under way.
+    pub fn due_in(&self, now: Instant) -> Option<Duration> {
+        (!self.is_busy()).then(|| Duration::from_secs(self.due.saturating_duration_since(now).as_secs()))
+    }
+
+    /// Whether a check-in is under way or about to be.
+    pub fn is_busy(&self) -> bool {
+        self.running || self.wanted
+    }
+
     /// When to look again, at the latest; `retry` is the time of another attempt at something that failed.
     pub fn alarm(&self, retry: Option<Instant>) -> Instant {
         retry.map_or(self.due, |retry| retry.min(self.due))

@@ -30,7 +30,7 @@ use std::{
 
 use protocol::{
     Timestamp, Version,
-    ipc::{Reply, Status},
+    ipc::{PcStatus, Reply, Status},
     product::ProductId,
 };
 use tokio::sync::{mpsc, watch};
@@ -85,7 +85,19 @@ impl Hub {
             ticket: office.and_then(|o| o.issue(peer.uid, (self.clock)())),
             problem: published.problem,
             last_contact: published.last_contact,
+            decisions: published.decisions,
+            pc: PcStatus { fetching: self.fetched(&published.fetching), ..published.pc },
+            history: published.history,
         }
+    }
+
+    /// How far each download has got: the partial file's length says.
+    fn fetched(&self, fetching: &BTreeMap<ProductId, (String, u64)>) -> BTreeMap<ProductId, (u64, u64)> {
+        let so_far = |sha256: &str| {
+            let partial = self.layout.downloads().join(crate::download::partial_name(sha256));
+            std::fs::symlink_metadata(partial).map_or(0, |m| m.len())
+        };
+        fetching.iter().map(|(product, (sha256, length))| (product.clone(), (so_far(sha256), *length))).collect()
     }
 
     /// The product whose active version's program the peer runs, as the kernel shows it now. Looks at files.

@@ -10,6 +10,7 @@ mod install_attacks;
 mod install_beside;
 mod ipc_users;
 mod launcher;
+mod policies;
 mod power_cut;
 mod site;
 mod trust;
