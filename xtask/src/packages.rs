@@ -83,6 +83,8 @@ pub const TEST: &[Package] = &[
     package("neomutt", "neomutt", "a mail program for people"),
     package("tmux", "tmux", "typing into it"),
     package("/usr/share/doc/python3-venv", "python3-venv", "python-tuf in an environment of its own"),
+    package("softhsm2-util", "softhsm2", "a token for the vendor's keys"),
+    package("faketime", "faketime", "a TUF client's clock set forward"),
     package("gnome-keyring-daemon", "gnome-keyring", "a system keyring"),
     package("dbus-run-session", "dbus", "a session bus for it"),
 ];

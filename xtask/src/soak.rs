@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 use crate::{
     packages,
     programs::{Profile, Programs, cargo},
-    tests::cargo_tool,
     workspace,
 };
 
@@ -59,15 +58,22 @@ pub enum Kind {
 }
 
 /// Every long run. A row's test is the one that `cargo xtask test` runs as well, on a sample.
-pub const RUNS: &[Run] = &[Run {
-    name: "connector-kill-points",
-    proves: "no mail is lost or doubled when the connector is killed at any system call",
-    kind: Kind::Test {
-        package: "lockstep-connector",
-        filter: "killed_at_any_system_call",
-        env: &[("LOCKSTEP_KILL_POINTS", "all"), ("LOCKSTEP_KILL_SEED", "{seed}")],
+pub const RUNS: &[Run] = &[
+    Run {
+        name: "connector-kill-points",
+        proves: "no mail is lost or doubled when the connector is killed at any system call",
+        kind: Kind::Test {
+            package: "lockstep-connector",
+            filter: "killed_at_any_system_call",
+            env: &[("LOCKSTEP_KILL_POINTS", "all"), ("LOCKSTEP_KILL_SEED", "{seed}")],
+        },
     },
-}];
+    Run {
+        name: "service-power",
+        proves: "an upgrade under a real systemd, cut by reboots and power cuts at random moments, leaves one whole version and arrives",
+        kind: Kind::Test { package: "xtask", filter: "reboots_and_power_cuts_in_the_middle", env: &[] },
+    },
+];
 
 /// What to do.
 #[derive(Debug, clap::Args)]
@@ -149,8 +155,7 @@ fn choose(only: &[String]) -> Result<Vec<&'static Run>> {
 /// What the tests need, as for `cargo xtask test`.
 fn prepare() -> Result<()> {
     ensure!(packages::is_root(), "the tests need root; use sudo");
-    packages::ensure_installed(&[packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::TEST].concat())?;
-    cargo_tool("cargo-nextest", "nextest")?;
+    crate::tests::system_parts()?;
     Programs::build(Profile::Dev).map(drop)
 }
 

@@ -4,6 +4,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use lockstep_client::{ClientError, Updater as UpdaterClient};
 use protocol::{
     Decision, Version,
     message::{ConnectorCheckIn, ConnectorDirective, MAX_TEXT, V},
@@ -22,7 +23,6 @@ use crate::{
     local::StoreHandle,
     server_client::{ServerClient, ServerError},
     sync::DISK_FULL,
-    updater_client::{UpdaterClient, UpdaterError},
 };
 
 /// Where the last decision is kept in the store.
@@ -100,7 +100,7 @@ impl CheckIn {
         let product = ProductId::connector();
         let updater = match self.updater.status().await {
             Ok(status) => Some(status),
-            Err(UpdaterError::Missing) => None,
+            Err(ClientError::Missing { .. }) => None,
             Err(error) => {
                 tracing::warn!(%error, "the updater gave no ticket");
                 None

@@ -9,7 +9,7 @@
 //! | [`profile`], [`account`], [`secrets`], [`live`], [`settings`] | which site, who, with which secrets, and what of it may change |
 //! | [`setup`] | makes an account on this PC |
 //! | [`gate`], [`gatekeeper`] | online, offline, upgrading: a pure machine, and who holds it |
-//! | [`checkin`], [`server_client`], [`sse`], [`updater_client`] | asking the site's server and the local updater |
+//! | [`checkin`], [`server_client`], [`sse`] | asking the site's server and the local updater |
 //! | [`installer`], [`autostart`] | upgrading without an updater, making room for the machine's connector; starting at login |
 //! | [`notices`] | telling the user who is cut off: a desktop notification, a local message |
 //! | [`upstream`], [`sync`] | IMAP towards the mail server: the client, and keeping both sides the same |
@@ -45,5 +45,4 @@ pub mod sse;
 pub mod status;
 pub mod submission;
 pub mod sync;
-pub mod updater_client;
 pub mod upstream;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use lockstep_client::{ClientError, Updater as UpdaterClient};
 use mail_store::{Progress, Schema, Store};
 use protocol::{Version, message::Gate};
 use tokio::sync::watch;
@@ -16,7 +17,6 @@ use crate::{
     gatekeeper::GateKeeper,
     local::StoreHandle,
     status::{Migration, Status},
-    updater_client::{UpdaterClient, UpdaterError},
 };
 
 /// How often the status is written while the store is migrated.
@@ -142,7 +142,7 @@ async fn contract(
             Some(false) => return,
             None => {}
         }
-        if matches!(updater.status().await, Err(UpdaterError::Missing)) {
+        if matches!(updater.status().await, Err(ClientError::Missing { .. })) {
             break;
         }
         tokio::time::sleep(LOOK).await;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use lockstep_client::Updater as UpdaterClient;
 use protocol::Version;
 use tokio::{
     net::TcpListener,
@@ -29,11 +30,13 @@ use crate::{
     server_client::ServerClient,
     status::Status,
     sync,
-    updater_client::UpdaterClient,
 };
 
 mod keeper;
 mod tidy;
+
+/// How long the updater may take to answer.
+const UPDATER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long open connections and a message that is being sent may take after the program was asked to stop.
 const LAST_MESSAGE: Duration = Duration::from_millis(700);
@@ -138,7 +141,7 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     closing.spawn(until_it_ends("IMAP", local::serve_imap(imap, context.clone(), stopping.clone())));
     closing.spawn(until_it_ends("submission", local::serve_submission(smtp, context, stopping.clone())));
     closing.spawn(outbox::run(store.clone(), gate.clone(), live.settings(), stopping.clone()));
-    let updater = UpdaterClient::new(&options.root);
+    let updater = UpdaterClient::at(&options.root).within(UPDATER_PATIENCE);
     let (healthy, watched, healthy_store) = (updater.clone(), gate.clone(), store.clone());
     tasks.spawn(async move { opening::once_healthy(healthy, &watched, healthy_store).await });
     let server = ask_server(&mut tasks, &options, version.clone(), updater, &store, &live, &gate, &answered, &told);

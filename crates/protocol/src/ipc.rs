@@ -24,6 +24,9 @@ use crate::{
     terms::MachinePolicy,
 };
 
+/// Where the updater's socket lies below the root directory (`/` on a real computer).
+pub const SOCKET: &str = "run/lockstep/updater.sock";
+
 /// Bytes of a request, line end included.
 pub const MAX_REQUEST: usize = 256;
 
@@ -98,6 +101,9 @@ pub enum Reply {
         state: DeviceState,
         /// In words.
         detail: String,
+        /// How much of a package is here, while one is fetched.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<Fetched>,
     },
     /// To [`Verb::Watch`]: the program should be restarted now to run this version.
     RestartNow {
@@ -129,6 +135,9 @@ pub struct Status {
     /// Ties the calling user to this PC. `None`: not enrolled yet.
     #[serde(default)]
     pub ticket: Option<Ticket>,
+    /// How much of a package is here, by product, while one is fetched.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fetching: BTreeMap<ProductId, Fetched>,
     /// What went wrong last, such as "cannot update: metadata expired".
     #[serde(default)]
     pub problem: Option<String>,
@@ -170,9 +179,6 @@ pub struct PcStatus {
     /// The rest of the machine's own policy.
     #[serde(default, deserialize_with = "known_or_default")]
     pub machine: MachinePolicy,
-    /// What is being fetched: bytes so far, and in all, by product.
-    #[serde(default)]
-    pub fetching: BTreeMap<ProductId, (u64, u64)>,
 }
 
 /// Something that happened to a product on this PC.
@@ -215,6 +221,15 @@ pub enum What {
     /// Something that this program does not know.
     #[default]
     Other,
+}
+
+/// How much of a package is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Bytes that are here; they may become fewer, when they turn out to be wrong.
+    pub done: u64,
+    /// Bytes of the whole package, as signed.
+    pub total: u64,
 }
 
 /// Why a connection's bytes are not frames.

@@ -106,6 +106,27 @@ pub struct DeviceDirectives {
     pub directives: Vec<Directive>,
     /// Seconds until the next check-in, when no push comes first.
     pub next_check_in_seconds: u64,
+    /// How packages are fetched here.
+    #[serde(default, skip_serializing_if = "Downloads::is_default")]
+    pub downloads: Downloads,
+}
+
+/// How the site wants packages to be fetched. It chooses no package: whatever comes from wherever is verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downloads {
+    /// Directories that hold what the mirror's `/tuf/targets` holds, so that downloads do not slow the mail server down. Only
+    /// `https://` addresses count. They are asked before the mirror, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternate: Vec<String>,
+    /// Making a version ready, where it is not required yet, begins at a random moment within so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_jitter_seconds: Option<u64>,
+}
+
+impl Downloads {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Opens a device's event stream.

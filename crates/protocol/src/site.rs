@@ -75,6 +75,17 @@ pub struct Site {
     pub products: BTreeMap<ProductId, SiteProduct>,
 }
 
+impl Site {
+    /// What devices are told about: every product that the site manages, and the updater, which is kept up to date silently
+    /// unless the site says something else about it. Releases may need a newer one ([`crate::catalog::Release::updater`]).
+    #[must_use]
+    pub fn with_updater(mut self) -> Self {
+        let silent = || SiteProduct { policy: UpgradePolicy::Silent, ..SiteProduct::default() };
+        self.products.entry(ProductId::updater()).or_insert_with(silent);
+        self
+    }
+}
+
 /// `site.json`: which site a PC belongs to. It lies beside a signed installer and then under `/etc/lockstep`,
 /// where only an administrator can write, with the vendor's TUF root (`root.json`) next to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use protocol::{
     catalog::{Release, StoreSchemas},
     device::DeviceState,
     explain::Explained,
-    ipc::{Happening, PcStatus, Reply, Request, Status, Verb, What},
+    ipc::{Fetched, Happening, PcStatus, Reply, Request, Status, Verb, What},
     message::*,
     policy::{DowngradePolicy, UpgradePolicy},
     product::ProductId,
@@ -155,7 +155,13 @@ fn every_http_message() {
     state.failed[0].again = true;
     golden("device_check_in_policies", &DeviceCheckIn { v: V, seq: 8, device });
     let directives = vec![directive(Decision::Current)];
-    golden("device_directives", &DeviceDirectives { v: V, directives, next_check_in_seconds: 3600 });
+    let answer = DeviceDirectives { v: V, directives, next_check_in_seconds: 3600, downloads: Downloads::default() };
+    golden("device_directives", &answer);
+    let downloads = Downloads {
+        alternate: vec!["https://cdn.example.test/lockstep/targets".into()],
+        start_jitter_seconds: Some(600),
+    };
+    golden("device_directives_elsewhere", &DeviceDirectives { downloads, ..answer });
     golden("push_hello", &PushHello { v: V, seq: 8 });
     golden("push", &Push { v: V, why: "the server's version changed".into() });
     golden(
@@ -262,6 +268,17 @@ fn every_ipc_message() {
             installed: Some(version("7.2.0")),
             state: DeviceState::Staged,
             detail: "7.3.0 is ready".into(),
+            bytes: None,
+        },
+    );
+    golden(
+        "ipc_reply_progress_fetching",
+        &Reply::Progress {
+            product: ProductId::connector(),
+            installed: Some(version("7.2.0")),
+            state: DeviceState::Staging,
+            detail: "7.3.0 is made ready".into(),
+            bytes: Some(Fetched { done: 1_000_000, total: 12_345_678 }),
         },
     );
     golden("ipc_reply_restart_now", &Reply::RestartNow { product: ProductId::connector(), version: version("7.3.0") });
@@ -272,6 +289,7 @@ fn every_ipc_message() {
         products: reporting_device().products,
         why: [(ProductId::connector(), "made ready for server 7.3.0".to_owned())].into(),
         ticket: Some(Ticket { claim: "{}".into(), signature: "AAAA".into() }),
+        fetching: Default::default(),
         problem: Some("cannot update: metadata expired".into()),
         last_contact: Some(now()),
         decisions: Default::default(),
@@ -302,11 +320,12 @@ fn every_ipc_message() {
         disk_free: Some(1 << 33),
         policy: Some(UpgradePolicy::Ask),
         machine: MachinePolicy { zone: Some("Europe/Prague".into()), ..MachinePolicy::default() },
-        fetching: [(ProductId::connector(), (10, 100))].into(),
     };
     let decisions = [(ProductId::connector(), explained)].into();
-    let status = Status { decisions, pc, history: vec![happening], ..status };
+    let status = Status { decisions, pc, history: vec![happening], ..status.clone() };
     golden("ipc_reply_status_explained", &Reply::Status(Box::new(status)));
+    let fetching = [(ProductId::connector(), Fetched { done: 1_000_000, total: 12_345_678 })].into();
+    golden("ipc_reply_status_fetching", &Reply::Status(Box::new(Status { fetching, ..status })));
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //! | good bytes for the reader that verifies, bad ones for the one that installs | one descriptor: what is hashed through it is handed back, to be unpacked or copied through it |
 //! | a planted file or link under the partial file's name | the caller opens it, in a directory of its own, and without following links |
 //! | endless data, with or without a length | no byte beyond the signed length is written |
-//! | a source that stalls, or sends a byte a second | [`Limits::idle`]; [`Limits::window`] and [`Limits::least_per_window`] |
-//! | a damaged or poisoned partial file | the whole file is hashed at the end; when it is wrong, it is emptied |
+//! | a source that stalls, or sends a byte a second | [`Limits::idle`]; [`Limits::window`] and [`Limits::least_per_window`]; [`Limits::whole`] |
+//! | a damaged or poisoned partial file | the whole file is hashed at the end; when it is wrong, it is emptied, and the source that had only added to it is asked once more for all of it |
+//! | a source that answers a range with something else | asked once more, for the whole; the bytes that are here stay until it sends that |
 
 use std::{
     fs::File,
@@ -14,13 +15,15 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{StatusCode, header};
-use tokio::{
-    io::{AsyncSeekExt, AsyncWriteExt},
-    time::{Instant, timeout},
-};
+use reqwest::StatusCode;
+use tokio::{io::AsyncWriteExt, sync::oneshot};
 
 use crate::tuf::{Mismatch, Verifier};
+
+mod pace;
+mod transfer;
+
+pub use pace::Pace;
 
 /// When a source is given up.
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +34,47 @@ pub struct Limits {
     pub window: Duration,
     /// ... at least so many bytes must come.
     pub least_per_window: u64,
+    /// All of it must have come. `None`: 8 KiB/s, or half of the bandwidth limit where that is less, but at least 10 minutes.
+    pub whole: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(30), window: Duration::from_secs(60), least_per_window: 16 * 1024 }
+        Self {
+            idle: Duration::from_secs(30),
+            window: Duration::from_secs(60),
+            least_per_window: 16 * 1024,
+            whole: None,
+        }
+    }
+}
+
+/// Work that waits for the disk and the processor.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// How a download is carried out.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// When a source is given up.
+    pub limits: Limits,
+    /// A bandwidth limit.
+    pub pace: Option<&'a Pace>,
+    /// Is told how many bytes there are, each time that some came.
+    pub progress: Option<&'a (dyn Fn(u64) + Send + Sync)>,
+    /// Runs the hashing where it keeps nobody waiting.
+    pub run: &'a (dyn Fn(Work) + Send + Sync),
+}
+
+impl std::fmt::Debug for Terms<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terms").field("limits", &self.limits).field("pace", &self.pace).finish_non_exhaustive()
+    }
+}
+
+impl Terms<'_> {
+    /// These limits, no other conditions, and hashing on the runtime's threads for blocking work.
+    pub fn plain(limits: Limits) -> Self {
+        Self { limits, pace: None, progress: None, run: &|work| drop(tokio::task::spawn_blocking(work)) }
     }
 }
 
@@ -98,20 +137,46 @@ pub async fn download(
     wanted: Wanted<'_>,
     limits: Limits,
 ) -> Result<File, DownloadError> {
+    download_on(client, url, file, wanted, &Terms::plain(limits)).await
+}
+
+/// As [`download`], on these terms.
+///
+/// # Errors
+/// The same.
+pub async fn download_on(
+    client: &reqwest::Client,
+    url: &str,
+    mut file: File,
+    wanted: Wanted<'_>,
+    terms: &Terms<'_>,
+) -> Result<File, DownloadError> {
     let mut have = file.metadata()?.len();
     if have > wanted.length {
         file.set_len(0)?;
         have = 0;
     }
-    let mut file = tokio::fs::File::from_std(file);
-    if have < wanted.length {
-        let came = transfer(client, url, &mut file, have, wanted.length, limits).await;
-        // Also when it broke off: the next attempt goes on from what is on the disk.
-        file.flush().await?;
-        came?;
+    loop {
+        if have < wanted.length {
+            let mut growing = tokio::fs::File::from_std(file);
+            let came = transfer::transfer(client, url, &mut growing, have, wanted.length, terms).await;
+            // Also when it broke off: the next attempt goes on from what is on the disk.
+            let flushed = growing.flush().await;
+            came?;
+            flushed?;
+            file = growing.into_std().await;
+        }
+        let (hashed, verdict) = verify(file, wanted, terms).await?;
+        match verdict {
+            Ok(()) => return Ok(hashed),
+            // Perhaps not what came now is wrong, but what lay there before: emptied now, so once more.
+            Err(Mismatch::WrongHash { .. }) if have > 0 => {
+                file = hashed;
+                have = 0;
+            }
+            Err(source) => return Err(DownloadError::NotSigned { url: url.into(), source }),
+        }
     }
-    let file = file.into_std().await;
-    verify(file, wanted, url).await
 }
 
 /// The name of a package's partial file in a directory of downloads: by its hash, so that nothing is fetched twice.
@@ -119,86 +184,32 @@ pub fn partial_name(sha256: &str) -> String {
     format!("{sha256}.part")
 }
 
-async fn transfer(
-    client: &reqwest::Client,
-    url: &str,
-    file: &mut tokio::fs::File,
-    have: u64,
-    length: u64,
-    limits: Limits,
-) -> Result<(), DownloadError> {
-    let broke_off = |source| DownloadError::Transfer { url: url.into(), source };
-    let stalled = |_| DownloadError::Stalled { url: url.into() };
-    let mut request = client.get(url);
-    if have > 0 {
-        request = request.header(header::RANGE, format!("bytes={have}-"));
-    }
-    let mut response = timeout(limits.idle, request.send()).await.map_err(stalled)?.map_err(broke_off)?;
-
-    // RFC 9110, section 14: a server may ignore Range (200), or answer with another range than asked for.
-    let mut have = match response.status() {
-        StatusCode::PARTIAL_CONTENT if continues_at(&response, have) => have,
-        StatusCode::OK => 0,
-        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {
-            file.set_len(0).await?;
-            return Err(DownloadError::Status { url: url.into(), status: response.status() });
-        }
-        status => return Err(DownloadError::Status { url: url.into(), status }),
-    };
-    file.set_len(have).await?;
-    file.seek(SeekFrom::Start(have)).await?;
-
-    let mut window = (Instant::now(), have);
-    while let Some(bytes) = timeout(limits.idle, response.chunk()).await.map_err(stalled)?.map_err(broke_off)? {
-        have = have.saturating_add(bytes.len() as u64);
-        if have > length {
-            file.set_len(0).await?;
-            let source = Mismatch::TooLong { expected: length };
-            return Err(DownloadError::NotSigned { url: url.into(), source });
-        }
-        file.write_all(&bytes).await?;
-        if window.0.elapsed() >= limits.window {
-            if have - window.1 < limits.least_per_window {
-                return Err(DownloadError::Stalled { url: url.into() });
-            }
-            window = (Instant::now(), have);
-        }
-    }
-    Ok(())
-}
-
-fn continues_at(response: &reqwest::Response, have: u64) -> bool {
-    response
-        .headers()
-        .get(header::CONTENT_RANGE)
-        .and_then(|v| v.to_str().ok()?.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok())
-        == Some(have)
-}
-
 /// Hashes the whole file through the descriptor that it will be unpacked from.
-async fn verify(mut file: File, wanted: Wanted<'_>, url: &str) -> Result<File, DownloadError> {
-    let mut verifier = Verifier::new(wanted.length, wanted.sha256);
-    let hashing = tokio::task::spawn_blocking(move || {
-        file.seek(SeekFrom::Start(0))?;
-        let mut buffer = vec![0; 64 * 1024];
-        let verdict = loop {
-            match file.read(&mut buffer)? {
-                0 => break verifier.finish(),
-                n => {
-                    if let Err(mismatch) = verifier.update(&buffer[..n]) {
-                        break Err(mismatch);
-                    }
+async fn verify(file: File, wanted: Wanted<'_>, terms: &Terms<'_>) -> io::Result<(File, Result<(), Mismatch>)> {
+    let verifier = Verifier::new(wanted.length, wanted.sha256);
+    let (done, hashed) = oneshot::channel();
+    // Nobody waits any more when the download was given up meanwhile.
+    (terms.run)(Box::new(move || drop(done.send(hash(file, verifier)))));
+    hashed.await.map_err(io::Error::other)?
+}
+
+fn hash(mut file: File, mut verifier: Verifier) -> io::Result<(File, Result<(), Mismatch>)> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut buffer = vec![0; 64 * 1024];
+    let verdict = loop {
+        match file.read(&mut buffer)? {
+            0 => break verifier.finish(),
+            n => {
+                if let Err(mismatch) = verifier.update(&buffer[..n]) {
+                    break Err(mismatch);
                 }
             }
-        };
-        // A file that is only too short may still grow into the right one.
-        if matches!(verdict, Err(Mismatch::WrongHash { .. } | Mismatch::TooLong { .. })) {
-            file.set_len(0)?;
         }
-        file.seek(SeekFrom::Start(0))?;
-        Ok::<_, io::Error>((file, verdict))
-    });
-    let (file, verdict) = hashing.await.map_err(io::Error::other)??;
-    verdict.map_err(|source| DownloadError::NotSigned { url: url.into(), source })?;
-    Ok(file)
+    };
+    // A file that is only too short may still grow into the right one.
+    if matches!(verdict, Err(Mismatch::WrongHash { .. } | Mismatch::TooLong { .. })) {
+        file.set_len(0)?;
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok((file, verdict))
 }

@@ -32,7 +32,7 @@ use std::{io, path::PathBuf};
 pub use manifest::{Description, FileEntry, Manifest};
 pub use pack::{Progress, pack, pack_with_trailer};
 pub use restart::{BadUnitName, Health, Restart, UnitName};
-pub use unpack::{read_manifest, unpack, verify};
+pub use unpack::{NewFile, Place, ThisMachine, read_manifest, unpack, unpack_at, verify};
 
 use crate::safe_path;
 

@@ -1,7 +1,8 @@
 //! What the vendor signed: reading a TUF repository with nothing trusted but the root pinned at installation.
 //!
 //! The client workflow of the TUF specification 1.0.31, section 5, over `sigstore-tuf`'s verification core, which
-//! does no I/O. [`Repository`] walks it, keeps what was verified in a directory, and hands out [`Trusted`].
+//! does no I/O. [`Repository`] walks it, keeps what was verified in a directory, and hands out [`Trusted`]; [`OnDemand`] is the
+//! same walk for whoever wants a target and no more of the repository than that takes.
 //!
 //! | attack | answer |
 //! |---|---|
@@ -23,6 +24,7 @@ mod delegations;
 mod download;
 mod error;
 mod fetch;
+mod on_demand;
 mod refresh;
 mod store;
 mod trusted;
@@ -30,11 +32,14 @@ mod trusted;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+pub use sigstore_tuf::TargetFile as SignedTarget;
 use sigstore_tuf::TrustedMetadataSet;
 
+pub use delegations::encode_role as encode_name;
 pub use download::{Mismatch, Verifier, VerifyingWriter, consistent_target_path};
 pub use error::{Error, Verdict};
 pub use fetch::{DirectoryFetch, Fetch};
+pub use on_demand::{Lookup, OnDemand};
 pub use trusted::{MetadataFile, Skipped, TargetInfo, Trusted};
 
 /// Upper bounds of what a repository can make us fetch. Bytes, unless said otherwise.
@@ -97,7 +102,7 @@ impl Repository {
     /// The same.
     pub fn with_limits(directory: &Path, pinned_root: &[u8], limits: Limits) -> Result<Self, Error> {
         pinned(pinned_root)?;
-        let store = store::Store::open(directory)?;
+        let store = store::Store::open(directory, store::Layout::History)?;
         Ok(Self { store, pinned_root: pinned_root.to_vec(), limits })
     }
 

@@ -160,13 +160,8 @@ impl App {
         all.extend(self.mirror.problem().map(|text| format!("vendor's releases: {text}")));
         match self.mirror.current() {
             None if self.mirror.problem().is_none() => all.push("vendor's releases: not mirrored yet".into()),
-            Some(served) if served.expires() <= self.now() => {
-                all.push(format!(
-                    "vendor's releases: the metadata expired on {}; PCs stage nothing new",
-                    served.expires()
-                ));
-            }
-            _ => {}
+            Some(served) => all.extend(freshness(served.expires(), self.now())),
+            None => {}
         }
         all
     }
@@ -190,4 +185,38 @@ impl Deref for App {
 /// A path of the configuration: relative ones start at the data directory.
 pub fn resolve(data: &Path, path: &Path) -> PathBuf {
     data.join(path)
+}
+
+/// Days before the vendor's metadata expires from which on the administrator is told.
+const WARN_DAYS: i64 = 7;
+
+/// What is to be said of the vendor's metadata, ahead of its expiry and after it.
+fn freshness(expires: Timestamp, now: Timestamp) -> Option<String> {
+    let hours = expires.duration_since(now).as_hours();
+    if expires <= now {
+        Some(format!("vendor's releases: the metadata expired on {expires}; PCs stage nothing new"))
+    } else if hours < WARN_DAYS * 24 {
+        let left = if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) };
+        Some(format!(
+            "vendor's releases: the metadata expires in {left}, on {expires}, and PCs stage nothing new then; the vendor \
+             should have renewed it"
+        ))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_administrator_is_told_a_week_before_the_metadata_expires() {
+        let now: Timestamp = "2026-05-04T11:00:00Z".parse().unwrap();
+        let said = |expires: &str| freshness(expires.parse().unwrap(), now);
+        assert_eq!(said("2026-05-11T11:00:00Z"), None);
+        assert!(said("2026-05-11T10:00:00Z").unwrap().contains("expires in 6 days, on 2026-05-11T10:00:00Z"));
+        assert!(said("2026-05-04T11:00:01Z").unwrap().contains("expires in 0 hours"));
+        assert!(said("2026-05-04T11:00:00Z").unwrap().contains("expired on"));
+    }
 }

@@ -1,6 +1,7 @@
 //! `server.toml`: what the administrator chose. It is written, commented, at the first start; from then on it is the
 //! administrator's. The program changes two values in it, the switches, and keeps everything else as it is.
 
+mod downloads;
 mod edit;
 mod first_start;
 mod mail_gate;
@@ -16,6 +17,7 @@ use std::{
 use protocol::{Version, policy::UpgradePolicy, product::ProductId};
 use serde::Deserialize;
 
+pub use downloads::Downloads;
 pub use edit::set_switch;
 pub use first_start::{FirstStart, Missing, template};
 pub use mail_gate::{EndSessions, Loopback, MailGate, Placeholder};
@@ -82,6 +84,9 @@ pub struct Config {
     /// How often the site's PCs come by.
     #[serde(default)]
     pub clients: Clients,
+    /// Where they fetch packages.
+    #[serde(default)]
+    pub downloads: Downloads,
     /// What the mail server asks at each login.
     #[serde(default)]
     pub mail_gate: MailGate,

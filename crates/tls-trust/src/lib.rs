@@ -46,6 +46,31 @@ pub fn client_config(certificates: Option<&str>) -> Result<ClientConfig, TlsTrus
         Some(pem) => Arc::new(NamedCertificates::new(pem, provider.clone())?),
         None => Arc::new(rustls_platform_verifier::Verifier::new(provider.clone())?),
     };
+    with_verifier(provider, verifier)
+}
+
+/// TLS towards places that hold nothing but what is verified in another way, such as a vendor's signed packages: the system's
+/// authorities are believed, and so are `certificates` (PEM), as by [`client_config`].
+///
+/// # Errors
+/// [`TlsTrustError`]. That the system's authorities cannot be read is one only without `certificates`.
+pub fn system_and(certificates: Option<&str>) -> Result<ClientConfig, TlsTrustError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let Some(pem) = certificates else {
+        return client_config(None);
+    };
+    let named: Arc<dyn ServerCertVerifier> = Arc::new(NamedCertificates::new(pem, provider.clone())?);
+    let verifier = match rustls_platform_verifier::Verifier::new(provider.clone()) {
+        Ok(system) => Arc::new(Either { named, system: Arc::new(system) }),
+        Err(_) => named,
+    };
+    with_verifier(provider, verifier)
+}
+
+fn with_verifier(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, TlsTrustError> {
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -128,6 +153,50 @@ impl ServerCertVerifier for NamedCertificates {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
+    }
+}
+
+/// Believes what either of two verifiers believes.
+#[derive(Debug)]
+struct Either {
+    named: Arc<dyn ServerCertVerifier>,
+    system: Arc<dyn ServerCertVerifier>,
+}
+
+impl ServerCertVerifier for Either {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.named
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .or_else(|_| self.system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.named.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.named.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.named.supported_verify_schemes()
     }
 }
 

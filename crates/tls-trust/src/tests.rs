@@ -50,6 +50,16 @@ fn meets(
     key: &KeyPair,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Result<(), rustls::Error> {
+    meets_with(client_config(Some(named)).unwrap(), name, shown, key, versions)
+}
+
+fn meets_with(
+    client: ClientConfig,
+    name: &str,
+    shown: &Made,
+    key: &KeyPair,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<(), rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let key = CertifiedKey::new(vec![shown.der.clone()], any_supported_type(&key).unwrap());
@@ -57,7 +67,7 @@ fn meets(
     let config = config.with_no_client_auth().with_cert_resolver(Arc::new(Server(Arc::new(key))));
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut client = ClientConnection::new(Arc::new(client_config(Some(named)).unwrap()), name).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
     while client.is_handshaking() || server.is_handshaking() {
         let mut wire = Vec::new();
         client.write_tls(&mut wire).unwrap();
@@ -91,6 +101,17 @@ fn what_a_named_authority_has_signed_is_believed_for_its_own_name_only() {
     let server = make(false, Some(&authority));
     meets(&authority.pem, "localhost", &server, &server.key, BOTH).unwrap();
     assert!(meets(&authority.pem, "mail.example.test", &server, &server.key, BOTH).is_err());
+}
+
+#[test]
+fn beside_the_systems_authorities_only_what_is_named_is_believed() {
+    let (named, other) = (make(true, None), make(true, None));
+    meets_with(system_and(Some(&named.pem)).unwrap(), "localhost", &named, &named.key, BOTH).unwrap();
+    let signed = make(false, Some(&named));
+    meets_with(system_and(Some(&named.pem)).unwrap(), "localhost", &signed, &signed.key, BOTH).unwrap();
+    let refused = meets_with(system_and(Some(&named.pem)).unwrap(), "localhost", &other, &other.key, BOTH).unwrap_err();
+    assert!(matches!(refused, rustls::Error::InvalidCertificate(_)), "{refused}");
+    assert!(meets_with(system_and(Some(&named.pem)).unwrap(), "localhost", &named, &other.key, BOTH).is_err());
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl View {
             self.line(&format!("{product}: {}", printable(why)))?;
             self.told.push(told);
         }
-        let (done, total) = status.pc.fetching.values().fold((0, 0), |(done, total), (d, t)| (done + d, total + t));
+        let (done, total) = status.fetching.values().fold((0, 0), |(done, total), f| (done + f.done, total + f.total));
         if total == 0 || self.quiet || !self.terminal {
             self.finish();
             return Ok(());

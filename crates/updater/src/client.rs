@@ -4,7 +4,7 @@
 //! |---|---|
 //! | another server in the middle | the site profile's certificate is the only one that is trusted, where it names one |
 //! | a redirect to plain HTTP or elsewhere | redirects are not followed, only `https://` is spoken |
-//! | a proxy set in the environment | the environment is not asked |
+//! | a proxy set in the environment | the environment is not asked, only the machine's own settings |
 //! | an endless or stalled answer | every answer has a limit in bytes and in time |
 //! | a request sent again by somebody else | signed with a sequence number; one signed request at a time, so numbers arrive in order |
 
@@ -27,8 +27,10 @@ use tls_trust::TlsTrustError;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
+    download::transport::{TransportError, through_proxy},
     identity::{Identity, IdentityError, TicketOffice},
     push::PushStream,
+    settings::download::Settings,
     slots::Disk,
 };
 
@@ -75,10 +77,15 @@ pub enum ClientError {
     /// The site profile's certificate cannot be used, or it names none and the system's authorities cannot be read.
     #[error("TLS towards the site's server cannot be set up; is the certificate in site.json whole?")]
     Tls(#[from] TlsTrustError),
+    /// The proxy in this PC's settings cannot be used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// The site profile cannot be used.
     #[error("the site profile's {0} cannot be used")]
     Profile(&'static str),
 }
+
+mod lean;
 
 /// The site's server, as this PC sees it.
 pub struct Server {
@@ -105,12 +112,13 @@ impl Server {
     /// [`ClientError::Profile`], [`ClientError::Identity`].
     pub fn new(
         profile: SiteProfile,
+        settings: &Settings,
         hostname: String,
         version: &Version,
         identity: PathBuf,
         disk: Arc<dyn Disk>,
     ) -> Result<Self, ClientError> {
-        let http = http(&profile, version)?;
+        let http = http(&profile, settings, version)?;
         let found = Identity::read(identity.clone(), disk.clone())?;
         let tickets = watch::Sender::new(found.as_ref().map(Identity::tickets));
         let base = profile.server.trim_end_matches('/').to_owned();
@@ -227,7 +235,7 @@ impl Server {
         body: &impl Serialize,
         patience: Option<Duration>,
     ) -> Result<Response, ClientError> {
-        let body = serde_json::to_vec(body).map_err(ClientError::Malformed)?;
+        let body = lean::to_vec(body).map_err(ClientError::Malformed)?;
         let mut request = self
             .http
             .post(format!("{}{path}", self.base))
@@ -278,19 +286,17 @@ fn is_usable(device: &str) -> bool {
     (1..=MAX_DEVICE).contains(&device.len()) && device.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn http(profile: &SiteProfile, version: &Version) -> Result<reqwest::Client, ClientError> {
-    reqwest::Client::builder()
+fn http(profile: &SiteProfile, settings: &Settings, version: &Version) -> Result<reqwest::Client, ClientError> {
+    let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls_trust::client_config(profile.certificate.as_deref())?)
         .user_agent(format!("lockstep-updater/{version}"))
         .https_only(true)
-        .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT)
         .pool_max_idle_per_host(1)
-        .tcp_keepalive(Duration::from_secs(120))
-        .build()
-        .map_err(|_| ClientError::Profile("certificate"))
+        .tcp_keepalive(Duration::from_secs(120));
+    through_proxy(builder, settings)?.build().map_err(|_| ClientError::Profile("certificate"))
 }
 
 #[cfg(all(test, unix))]
@@ -308,7 +314,7 @@ mod tests {
             policy: None,
         };
         let nowhere = PathBuf::from("/nonexistent/identity.json");
-        Server::new(profile, "pc".into(), &Version::new(0, 1, 0), nowhere, Arc::new(RealDisk))
+        Server::new(profile, &Settings::default(), "pc".into(), &Version::new(0, 1, 0), nowhere, Arc::new(RealDisk))
     }
 
     #[test]

@@ -7,6 +7,9 @@ use protocol::{Version, product::ProductId};
 /// The longest path that a Unix socket can be bound to, in bytes (`sun_path`, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
+/// Beside the products, and none itself.
+pub const SUPERVISOR_DIR: &str = "supervisor";
+
 /// The directories and files of one PC. Every path the service touches comes from here, never from a caller.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -95,6 +98,26 @@ impl Layout {
         self.state_dir().join("history.jsonl")
     }
 
+    /// The state file as it was before the updater's own switch, for the version before.
+    pub fn state_before(&self) -> PathBuf {
+        self.state_dir().join("state-before.json")
+    }
+
+    /// Which version of the updater has not come up yet; see [`crate::self_update`].
+    pub fn trial(&self) -> PathBuf {
+        self.state_dir().join("trial")
+    }
+
+    /// Which version of the updater the supervisor has left, and why.
+    pub fn trial_failed(&self) -> PathBuf {
+        self.state_dir().join("trial-failed")
+    }
+
+    /// The supervisor, which no version of the updater replaces.
+    pub fn supervisor(&self) -> PathBuf {
+        self.products().join(SUPERVISOR_DIR).join("lockstep-supervisor")
+    }
+
     /// Held by the one service that runs.
     pub fn lock(&self) -> PathBuf {
         self.state_dir().join("lock")
@@ -152,7 +175,7 @@ impl Layout {
 
     /// The socket that users' programs talk to, 0666.
     pub fn socket(&self) -> PathBuf {
-        self.run_dir().join("updater.sock")
+        self.root.join(protocol::ipc::SOCKET)
     }
 
     /// The file that holds the PC's name.

@@ -15,6 +15,7 @@
 //! | [`ipc`] | the socket that users' programs talk to |
 //! | [`launcher`] | runs as the user: starts the active version, restarts it |
 //! | [`identity`], [`record`], [`site`], [`layout`] | what is kept where |
+//! | [`self_update`], [`services`] | the updater's own new version on trial; the machine's services |
 //! | [`settings`] | what an administrator chose for this PC |
 //! | [`history`] | what happened here |
 //! | [`check`], [`diagnose`] | what people do with the service |
@@ -39,7 +40,9 @@ pub mod machine;
 pub mod platform;
 pub mod push;
 pub mod record;
+pub mod self_update;
 pub mod service;
+pub mod services;
 pub mod settings;
 pub mod site;
 pub mod slots;

@@ -323,14 +323,6 @@ impl State {
         }
     }
 
-    /// The file that is being fetched, by its digest, and its length in bytes.
-    pub fn fetching(&self) -> Option<(String, u64)> {
-        match self {
-            Self::Staging { entry, .. } => Some((entry.sha256.clone(), entry.length)),
-            _ => None,
-        }
-    }
-
     /// When the driver should look again without being woken.
     pub fn retry_at(&self) -> Option<Timestamp> {
         match self {

@@ -13,7 +13,8 @@ use lockstep_updater::{
     check, diagnose, history, install,
     ipc::client::ask,
     layout::Layout,
-    platform::become_program,
+    platform::{self, become_program},
+    self_update,
     service::{self, Ended},
     status, words,
 };
@@ -131,6 +132,7 @@ struct Root {
 }
 
 fn main() -> ExitCode {
+    platform::prefer_small_memory();
     service::log_to_stderr();
     match carry_out(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -158,9 +160,12 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
 
 fn run(root: &Path, version: protocol::Version) -> anyhow::Result<()> {
     let layout = Layout::new(root)?;
+    self_update::become_supervised(&layout);
     let runtime = runtime()?;
     match runtime.block_on(service::run(layout.clone(), version))? {
         Ended::Asked => Ok(()),
+        // Whatever is active now is started by the one who started this.
+        Ended::Replaced if self_update::is_supervised() => Ok(()),
         Ended::Replaced => {
             drop(runtime);
             let program = layout.current(&ProductId::updater()).join("bin/lockstep-updater");

@@ -112,10 +112,18 @@ impl RecordFile {
         let Some(bytes) = self.disk.read_file(&self.path)? else {
             return Ok(fresh);
         };
-        Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            tracing::error!(%error, path = %self.path.display(), "the remembered state cannot be read; starting afresh");
-            fresh
-        }))
+        let error = match serde_json::from_slice(&bytes) {
+            Ok(record) => return Ok(record),
+            Err(error) => error,
+        };
+        // A newer version of this program may have written it, which was left since.
+        let before = self.disk.read_file(&self.path.with_file_name("state-before.json"))?;
+        if let Some(before) = before.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            tracing::warn!(%error, "the remembered state cannot be read; going on from the one before this program's upgrade");
+            return Ok(before);
+        }
+        tracing::error!(%error, path = %self.path.display(), "the remembered state cannot be read; starting afresh");
+        Ok(fresh)
     }
 
     /// Replaces it, durably.

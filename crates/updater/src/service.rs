@@ -6,17 +6,20 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use protocol::{Timestamp, Version};
+use protocol::{Timestamp, Version, product::ProductId};
 use release::tuf::Repository;
 
 use crate::{
     client::{ClientError, Server},
+    download::Downloads,
     driver::{Driver, Setup},
     ipc::{self, Hub},
     layout::Layout,
     platform::{self, Listener},
     push,
-    record::RecordFile,
+    record::{Record, RecordFile},
+    self_update,
+    services::Systemd,
     settings::{self, SettingsError},
     site::{self, SiteError},
     slots::{self, Disk, RealDisk, SlotError, Slots},
@@ -68,21 +71,32 @@ pub enum Ended {
 /// # Errors
 /// [`ServiceError`]; then nothing was changed.
 pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError> {
+    // The number that the vendor has signed for this very file, where it lies among the versions.
+    let version = platform::runs_version(&layout.versions(&ProductId::updater())).unwrap_or(version);
     let site = site::read(&layout)?;
     let settings = settings::read(&layout)?;
-    tracing::debug!(?settings, "this computer's settings");
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     let disk = Arc::new(RealDisk);
     sweep(&layout)?;
     let file = RecordFile::new(layout.state(), disk.clone());
-    let record = file.read().map_err(system("the remembered state"))?;
+    let mut record = file.read().map_err(system("the remembered state"))?;
     let hostname = hostname(&layout);
     let slots = Slots::new(layout.clone(), disk.clone());
+    remember_failure(&layout, &slots, &file, &mut record).map_err(system("the failure of a new version"))?;
     let repository = Repository::open(&layout.tuf(), &site.vendor_root)?;
     let known = repository.known()?;
-    let server = Arc::new(Server::new(site.profile.clone(), hostname.clone(), &version, layout.identity(), disk)?);
-    let source = Arc::new(SiteSource::new(server.clone(), repository, layout.downloads()));
+    let server = Arc::new(Server::new(
+        site.profile.clone(),
+        &settings.download,
+        hostname.clone(),
+        &version,
+        layout.identity(),
+        disk,
+    )?);
+    let downloads = Downloads::new(layout.downloads(), layout.products(), &settings.download, &site.profile);
+    let source = Arc::new(SiteSource::new(server.clone(), repository, downloads, &settings.download));
+    let fetching = source.fetching();
 
     let mut driver = Driver::new(Setup {
         layout: layout.clone(),
@@ -96,6 +110,8 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
         policy: settings.policy.upgrade.or(site.profile.policy),
         machine: settings.policy.machine(Timestamp::now()),
         clock: Timestamp::now,
+        systemd: Systemd::default(),
+        supervised: self_update::is_supervised(),
     });
     drop(known);
     driver.recover().await?;
@@ -103,6 +119,7 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     let listener = Listener::bind(&layout.socket()).map_err(system(layout.socket().display().to_string()))?;
     let hub = Hub {
         published: driver.published(),
+        fetching,
         events: driver.events(),
         tickets: server.tickets(),
         slots,
@@ -132,11 +149,27 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     ended.map_err(system("waiting for the end"))
 }
 
+/// Remembers that a new version of this program did not come up and was left by the supervisor; it is reported with the rest.
+fn remember_failure(layout: &Layout, slots: &Slots, file: &RecordFile, record: &mut Record) -> io::Result<()> {
+    let Some(failed) = self_update::failure(layout, &RealDisk)? else { return Ok(()) };
+    let updater = ProductId::updater();
+    if slots.observe(&updater)?.current.as_ref() == Some(&failed.version) {
+        tracing::error!(version = %failed.version, "this version was to be left, and could not be");
+    } else {
+        tracing::error!(version = %failed.version, reason = failed.reason, "a new version did not come up and was left");
+        record.product_mut(&updater).remember_failure(failed.version, failed.reason, failed.at);
+        file.write(record)?;
+    }
+    self_update::forget_failure(layout, &RealDisk)
+}
+
 /// Removes what an installer that was killed has left, once no other one is at work.
 fn sweep(layout: &Layout) -> Result<(), ServiceError> {
     let _alone = slots::exclusive(layout)?;
     let copy = layout.install_copy();
-    RealDisk.remove_tree(&copy).map_err(system(copy.display().to_string()))
+    RealDisk.remove_tree(&copy).map_err(system(copy.display().to_string()))?;
+    let state = layout.state_dir();
+    slots::disk::sweep_replaced(&RealDisk, &state).map_err(system(state.display().to_string()))
 }
 
 /// Makes the service's directories with their final rights, and refuses those that others could change.

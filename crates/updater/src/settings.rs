@@ -72,10 +72,14 @@ pub fn read(layout: &Layout) -> Result<Settings, SettingsError> {
 /// Reads the text of the file.
 ///
 /// # Errors
-/// The line, the key, and what is accepted, in words.
+/// The line, the key, and what is accepted, in words. The line itself is left out: it may hold a password, and this ends in a log.
 pub fn parse(bytes: &[u8]) -> Result<Settings, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| format!("it is not UTF-8 from byte {} on", e.valid_up_to()))?;
-    toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        format!("line {line}: {}", error.message().replace('\n', ", "))
+    })
 }
 
 #[cfg(all(test, unix))]
@@ -135,7 +139,7 @@ mod tests {
             ("[download]\nbytes_per_second = 10\n", "line 2", "bytes_per_second"),
             ("[download]\nstart_jitter = \"soon\"\n", "line 2", "start_jitter"),
             ("[download]\nsources = [\"ftp://x/\"]\n", "line 2", "sources"),
-            ("[download\n", "line 1", "download"),
+            ("[download\n", "line 1", "table"),
         ] {
             let error = crate::words(&read(&machine(dir.path(), text)).unwrap_err());
             assert!(error.contains(line) && error.contains(key), "{error}");

@@ -1,20 +1,29 @@
 //! Where the driver's decisions, metadata and packages come from.
 
-use std::{fs::File, future::Future, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use protocol::{
-    Timestamp,
+    Decision, Timestamp,
     catalog::{Catalog, Entry},
     device::Device,
+    ipc::Fetched,
     message::DeviceDirectives,
-    product::Platform,
+    product::{Platform, ProductId},
 };
 use release::tuf::{Fetch, Repository, Trusted, Verdict, consistent_target_path};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     client::{ClientError, Server},
-    download::{Limits, Wanted, download},
+    download::{Downloads, Wanted},
+    platform::give_memory_back,
+    settings::download::Settings,
     words,
 };
 
@@ -50,19 +59,100 @@ pub trait Source: Send + Sync + 'static {
     fn package(&self, entry: &Entry) -> impl Future<Output = Result<File, Trouble>> + Send;
 }
 
-/// The site's server, and the vendor's repository that it mirrors.
+/// Seconds; a site cannot put the making ready of a version off for longer.
+const LONGEST_JITTER: u64 = 24 * 3600;
+
+/// The site's server, the vendor's repository that it mirrors, and wherever else packages are.
 #[derive(Debug)]
 pub struct SiteSource {
     server: Arc<Server>,
     /// One refresh at a time: its directory has one writer.
     repository: Mutex<Repository>,
-    downloads: PathBuf,
+    downloads: Downloads,
+    /// How long staging may wait, by this PC's settings. `None`: as the site says.
+    jitter: Option<Duration>,
+    said: watch::Sender<Said>,
+    fetching: watch::Sender<BTreeMap<ProductId, Fetched>>,
+}
+
+/// What the last check-in means for fetching.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Said {
+    jitter: Duration,
+    /// Whose packages wait for nothing: what is required now, or not there at all.
+    urgent: BTreeSet<ProductId>,
 }
 
 impl SiteSource {
-    /// `downloads` is a directory that only the service can reach.
-    pub fn new(server: Arc<Server>, repository: Repository, downloads: PathBuf) -> Self {
-        Self { server, repository: Mutex::new(repository), downloads }
+    /// Opens no connection.
+    pub fn new(server: Arc<Server>, repository: Repository, downloads: Downloads, settings: &Settings) -> Self {
+        Self {
+            server,
+            repository: Mutex::new(repository),
+            downloads,
+            jitter: settings.start_jitter.map(|jitter| jitter.get()),
+            said: watch::Sender::default(),
+            fetching: watch::Sender::default(),
+        }
+    }
+
+    /// How much of each package is here, while it is fetched.
+    pub fn fetching(&self) -> watch::Receiver<BTreeMap<ProductId, Fetched>> {
+        self.fetching.subscribe()
+    }
+
+    fn note(&self, device: &Device, answer: &DeviceDirectives) {
+        self.downloads.alternate(&answer.downloads.alternate);
+        self.said.send_replace(said(device, answer));
+    }
+
+    /// Waits a random time, so that not all PCs of a site fetch at once; ends at once when the version is required.
+    async fn spread(&self, product: &ProductId) {
+        let mut said = self.said.subscribe();
+        let longest = self.jitter.unwrap_or(said.borrow().jitter);
+        let wait = longest.mul_f64(rand::random::<f64>());
+        if wait.is_zero() || said.borrow().urgent.contains(product) {
+            return;
+        }
+        tracing::info!(%product, seconds = wait.as_secs(), "fetching begins a little later, since other computers fetch too");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // Ends in an error only with this source.
+            _ = said.wait_for(|said| said.urgent.contains(product)) => {}
+        }
+    }
+}
+
+fn said(device: &Device, answer: &DeviceDirectives) -> Said {
+    let seconds = answer.downloads.start_jitter_seconds.unwrap_or(0).min(LONGEST_JITTER);
+    let urgent = answer.directives.iter().filter(|directive| {
+        matches!(directive.decision, Decision::Required { .. })
+            || device.product(&directive.product).installed.is_none()
+    });
+    Said { jitter: Duration::from_secs(seconds), urgent: urgent.map(|d| d.product.clone()).collect() }
+}
+
+/// Says how much is here, and that nothing is fetched any more when it is gone.
+struct Meter<'a> {
+    fetching: &'a watch::Sender<BTreeMap<ProductId, Fetched>>,
+    product: &'a ProductId,
+    total: u64,
+}
+
+impl Meter<'_> {
+    fn tell(&self, done: u64) {
+        let bytes = Fetched { done, total: self.total };
+        self.fetching.send_modify(|all| {
+            all.insert(self.product.clone(), bytes);
+        });
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        self.fetching.send_modify(|all| {
+            all.remove(self.product);
+        });
     }
 }
 
@@ -89,22 +179,77 @@ fn refused(error: &release::tuf::Error) -> String {
 
 impl Source for SiteSource {
     async fn check_in(&self, device: Device) -> Result<DeviceDirectives, Trouble> {
-        self.server.check_in(device).await.map_err(|e| Trouble(words(&e)))
+        let answer = self.server.check_in(device.clone()).await.map_err(|e| Trouble(words(&e)))?;
+        self.note(&device, &answer);
+        Ok(answer)
     }
 
     async fn refresh(&self, now: Timestamp) -> Result<Metadata, Trouble> {
-        match self.repository.lock().await.refresh(&Mirror(&self.server), now).await {
+        let refreshed = match self.repository.lock().await.refresh(&Mirror(&self.server), now).await {
             Ok(trusted) => Ok((&trusted).into()),
             Err(error) => Err(Trouble(refused(&error))),
-        }
+        };
+        // Metadata of a large repository takes megabytes while it is read.
+        give_memory_back();
+        refreshed
     }
 
     async fn package(&self, entry: &Entry) -> Result<File, Trouble> {
-        let path = format!("targets/{}", consistent_target_path(&entry.target, &entry.sha256));
-        let url = self.server.mirror(&path).map_err(|e| Trouble(words(&e)))?;
+        let product = &entry.release.product;
+        self.spread(product).await;
+        let path = consistent_target_path(&entry.target, &entry.sha256);
+        let mirror = self.server.mirror(&format!("targets/{path}")).map_err(|e| Trouble(words(&e)))?;
         let wanted = Wanted { length: entry.length, sha256: &entry.sha256 };
-        download(self.server.http(), url.as_str(), &self.downloads, wanted, Limits::default())
-            .await
-            .map_err(|e| Trouble(words(&e)))
+        let meter = Meter { fetching: &self.fetching, product, total: entry.length };
+        let tell = |done| meter.tell(done);
+        let fetched = self.downloads.fetch(&path, (self.server.http(), mirror), wanted, &tell).await;
+        give_memory_back();
+        fetched.map_err(|e| Trouble(words(&e)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Directive, Version, message::Downloads as Wish};
+
+    use super::*;
+
+    #[test]
+    fn what_is_required_or_not_there_yet_waits_for_nothing() {
+        let [connector, mailer] = [ProductId::connector(), "mailer".parse().unwrap()];
+        let mut device = Device {
+            id: "d".into(),
+            hostname: "pc".into(),
+            platform: Platform::current(),
+            channel: "stable".into(),
+            updater: None,
+            policy: None,
+            machine: Default::default(),
+            disk_free: None,
+            metadata_expires: None,
+            products: BTreeMap::new(),
+        };
+        let version = Version::new(7, 3, 0);
+        let answer = |device: &Device, decision: Decision| {
+            let directive = |product: &ProductId| Directive {
+                product: product.clone(),
+                decision: decision.clone(),
+                policy: Default::default(),
+                terms: Default::default(),
+                server: None,
+                why: String::new(),
+            };
+            let directives = vec![directive(&connector), directive(&mailer)];
+            let downloads = Wish { alternate: vec![], start_jitter_seconds: Some(u64::MAX) };
+            said(device, &DeviceDirectives { v: 1, directives, next_check_in_seconds: 60, downloads })
+        };
+        assert_eq!(answer(&device, Decision::Stage { version: version.clone() }).urgent.len(), 2, "none is installed");
+        for product in [&connector, &mailer] {
+            device.products.entry(product.clone()).or_default().installed = Some(Version::new(7, 2, 0));
+        }
+        let staged = answer(&device, Decision::Stage { version: version.clone() });
+        assert_eq!(staged, Said { jitter: Duration::from_secs(LONGEST_JITTER), urgent: BTreeSet::new() });
+        let deadline = Timestamp::UNIX_EPOCH;
+        assert_eq!(answer(&device, Decision::Required { version, deadline }).urgent.len(), 2);
     }
 }

@@ -208,6 +208,7 @@ mod tests {
             products: BTreeMap::from([(ProductId::connector(), staged), (ProductId::updater(), updater)]),
             why: BTreeMap::from([(ProductId::connector(), why.into())]),
             ticket: None,
+            fetching: BTreeMap::new(),
             problem: None,
             last_contact: Some(Timestamp::UNIX_EPOCH),
             decisions: BTreeMap::new(),

@@ -120,7 +120,7 @@ pub fn updater(shipped: &Shipped) -> Result<Deb> {
 }
 
 /// The programs of the product `updater`, its main program first.
-const UPDATER: &[&str] = &["lockstep-updater", "lockstep-launcher"];
+const UPDATER: &[&str] = &["lockstep-updater", "lockstep-launcher", "lockstep-supervisor"];
 
 /// `lockstep-connector`: brings the connector before the site does.
 ///

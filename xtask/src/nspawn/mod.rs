@@ -191,6 +191,11 @@ impl Machine {
             .unwrap_or_else(|e| e.to_string())
     }
 
+    /// The end of what its console has shown.
+    pub fn console_log(&self) -> String {
+        tail(&self.console)
+    }
+
     /// Asks the PC to reboot, and waits until it has.
     ///
     /// # Errors

@@ -75,7 +75,8 @@ impl Vendor {
     /// # Errors
     /// What `lockstep pack` or `lockstep release add` says.
     pub fn add_updater(&self, version: &str) -> Result<()> {
-        let programs = ["lockstep-updater", "lockstep-launcher"].map(|name| (name, self.programs.path(name)));
+        let programs = ["lockstep-updater", "lockstep-launcher", "lockstep-supervisor"]
+            .map(|name| (name, self.programs.path(name)));
         self.add("updater", version, &programs, &["--server", "*"])
     }
 
@@ -111,6 +112,19 @@ impl Vendor {
     /// The connector's program as it was packed.
     pub fn built_connector(&self, version: &str) -> PathBuf {
         self.programs.connector(version)
+    }
+
+    /// Adds a release of any product: the files of a folder, with what `lockstep pack` and `lockstep release add` are told of it.
+    ///
+    /// # Errors
+    /// What either says.
+    pub fn add_folder(&self, product: &str, version: &str, tree: &Path, pack: &[&str], terms: &[&str]) -> Result<()> {
+        let package = self.dir.join(format!("build/{product}-{version}.lpk"));
+        fs::create_dir_all(self.dir.join("build"))?;
+        let mut command = self.lockstep(&["pack"]);
+        command.arg(tree).args(["--product", product, "--version", version]).args(pack);
+        must(command.arg("-o").arg(&package))?;
+        self.release(product, &package, terms)
     }
 
     fn add(&self, product: &str, version: &str, programs: &[(&str, PathBuf)], terms: &[&str]) -> Result<()> {

@@ -14,9 +14,9 @@ use super::{
     expiry::{ExpiryArgs, Periods},
     key_ref::KeyRef,
     passphrase::Passphrase,
-    plan::Plan,
     prepare::{Rings, prepare},
-    staging::{SIGNING, Staging},
+    role_commands::changes_in_words,
+    staging::Staging,
 };
 use crate::terminal::{confirm, count, plain};
 
@@ -146,7 +146,7 @@ pub fn staging_status(args: &StatusArgs) -> anyhow::Result<()> {
     if let Some(repo) = &args.repo {
         let staging = Staging::open(repo)?;
         if staging.prepared().is_none() {
-            return waiting(&staging, args.json);
+            return waiting(repo, &staging, args.json);
         }
     }
     let (_lock, folder) = folder(args.repo.as_deref(), args.folder.as_deref())?;
@@ -265,8 +265,8 @@ fn still_missing(ceremony: &Ceremony) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn waiting(staging: &Staging, as_json: bool) -> anyhow::Result<()> {
-    let (releases, plan): (_, Plan) = (staging.entries()?, staging.plan()?);
+fn waiting(repo: &Path, staging: &Staging, as_json: bool) -> anyhow::Result<()> {
+    let (releases, plan) = (staging.entries()?, staging.plan()?);
     if as_json {
         println!("{}", json!({ "v": 1, "prepared": false, "releases": releases, "changes": plan.changes }));
         return Ok(());
@@ -275,12 +275,10 @@ fn waiting(staging: &Staging, as_json: bool) -> anyhow::Result<()> {
         println!("Nothing waits.");
         return Ok(());
     }
-    releases.iter().for_each(|entry| println!("release  {}", plain(&entry.target)));
-    for change in &plan.changes {
-        println!("change   {}", plain(&serde_json::to_string(change)?));
+    releases.iter().for_each(|entry| println!("release {}", plain(&entry.target)));
+    if !plan.changes.is_empty() {
+        changes_in_words(repo, staging)?.iter().for_each(|line| println!("{line}"));
     }
-    println!(
-        "Next: `lockstep publish` with all keys here, or `lockstep prepare` to sign on several machines ({SIGNING})."
-    );
+    println!("Next: `lockstep publish` with all keys at hand, or `lockstep prepare` to sign on several machines.");
     Ok(())
 }

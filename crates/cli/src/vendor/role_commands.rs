@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use protocol::product::ProductId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     authority::{delegated_roles, name},
@@ -203,7 +203,7 @@ pub fn list_delegations(args: &ListDelegationsArgs) -> anyhow::Result<()> {
     }
     let bins = roles.iter().filter(|role| name(role).is_some_and(|n| n.starts_with("bins-"))).count();
     for role in roles.iter().filter(|role| role.get("paths").is_some()) {
-        let ids = role.get("keyids").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+        let ids = role.get("keyids").and_then(Value::as_array).map_or(0, Vec::len);
         let paths = role.get("paths").map(ToString::to_string).unwrap_or_default();
         let threshold = role.get("threshold").map(ToString::to_string).unwrap_or_default();
         println!("{}  speaks for {}, {threshold} of {ids} keys", plain(name(role).unwrap_or_default()), plain(&paths));
@@ -226,17 +226,30 @@ fn plan(repo: &Path, change: Change) -> anyhow::Result<()> {
     let mut edit = hint(repo, &staging)?;
     let before = (edit.root.clone(), edit.targets.clone());
     apply(&mut edit, &change)?;
-    for (before, now) in [(before.0, &edit.root), (before.1, &edit.targets)] {
-        if before != *now {
-            let lines = words::changes(Some(&before), now);
-            lines.iter().filter(|line| !line.starts_with("good until")).for_each(|line| println!("{line}"));
-        }
-    }
+    difference((&before.0, &before.1), &edit).iter().for_each(|line| println!("{line}"));
     let mut plan: Plan = staging.plan()?;
     plan.changes.push(change);
     plan.write(staging.directory())?;
     println!("It takes effect with the next `lockstep publish`; `lockstep staging status` shows all that waits.");
     Ok(())
+}
+
+/// All that waits besides releases.
+pub fn changes_in_words(repo: &Path, staging: &Staging) -> anyhow::Result<Vec<String>> {
+    let now = Edit::of(State::unverified(repo)?.context("nothing has been published yet")?)?;
+    Ok(difference((&now.root, &now.targets), &hint(repo, staging)?))
+}
+
+fn difference(before: (&Value, &Value), now: &Edit) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (before, now) in [(before.0, &now.root), (before.1, &now.targets)] {
+        if before != now {
+            lines.extend(words::changes(Some(before), now));
+        }
+    }
+    lines.retain(|line| !line.starts_with("good until"));
+    lines.extend(now.renewed.iter().map(|role| format!("{role}: signed again")));
+    lines
 }
 
 /// The repository as it will be, unverified: what is signed is built anew from what verifies.
@@ -257,7 +270,7 @@ fn whole_id(repo: &Path, start: &str) -> anyhow::Result<String> {
     let staging = Staging::open(repo)?;
     let edit = hint(repo, &staging)?;
     let keys = [edit.root.get("keys"), edit.targets.pointer("/delegations/keys")];
-    let ids = keys.into_iter().flatten().filter_map(serde_json::Value::as_object).flat_map(|keys| keys.keys());
+    let ids = keys.into_iter().flatten().filter_map(Value::as_object).flat_map(|keys| keys.keys());
     let mut fitting: Vec<_> = ids.filter(|id| id.starts_with(start)).cloned().collect();
     fitting.sort();
     fitting.dedup();

@@ -29,12 +29,37 @@ impl Bench {
         bench
     }
 
-    /// A desk with keys and one published release, connector 7.2.0.
+    /// A desk with keys and one published release, connector 7.2.0. Opening an encrypted key takes a second in a test's build, so
+    /// none is encrypted here.
     pub fn published() -> Self {
         let bench = Self::new();
+        for key in ["root1", "root2", "root3", "targets"] {
+            bench.decrypt(&format!("offline/{key}.pem"));
+        }
+        bench.publish_first();
+        bench
+    }
+
+    /// The same, with the offline keys encrypted.
+    pub fn published_encrypted() -> Self {
+        let bench = Self::new();
+        bench.publish_first();
+        bench
+    }
+
+    fn decrypt(&self, key: &str) {
+        let path = self.path(key);
+        let passphrase = format!("pass:{PASSPHRASE}");
+        let output = Command::new("openssl").args(["pkey", "-passin", &passphrase, "-in"]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // In place, so that it stays private.
+        fs::write(path, output.stdout).unwrap();
+    }
+
+    fn publish_first(&self) {
+        let bench = self;
         bench.add("7.2.0", &["--server", ">=7.2, <7.3"]);
         bench.publish();
-        bench
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -50,12 +75,15 @@ impl Bench {
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lockstep"))
-            .args(args)
-            .current_dir(self.dir.path())
-            .env("LOCKSTEP_PASSPHRASE", PASSPHRASE)
-            .output()
-            .unwrap()
+        self.command(args).output().unwrap()
+    }
+
+    /// The program with these arguments, at this desk.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command.args(args).current_dir(self.dir.path());
+        command.env("LOCKSTEP_PASSPHRASE", PASSPHRASE).env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
+        command
     }
 
     /// Runs what must succeed; returns its standard output.
@@ -76,10 +104,17 @@ impl Bench {
 
     /// Packs a connector of a version, with content of its own.
     pub fn pack(&self, version: &str) -> PathBuf {
-        let build = self.path(&format!("build-{version}"));
+        self.pack_of("connector", version)
+    }
+
+    /// The same for any product.
+    pub fn pack_of(&self, product: &str, version: &str) -> PathBuf {
+        let directory =
+            if product == "connector" { format!("build-{version}") } else { format!("{product}-{version}") };
+        let build = self.path(&directory);
         fs::create_dir_all(build.join("bin")).unwrap();
         fs::create_dir_all(build.join("share")).unwrap();
-        let program = build.join("bin/lockstep-connector");
+        let program = build.join(format!("bin/lockstep-{product}"));
         fs::write(&program, format!("#!/bin/sh\necho {version}\n")).unwrap();
         fs::write(build.join("share/notes.txt"), format!("This is {version}.\n")).unwrap();
         #[cfg(unix)]
@@ -87,26 +122,28 @@ impl Bench {
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let file = self.path(&format!("connector-{version}.lpk"));
-        self.ok(&[
-            "pack",
-            build.to_str().unwrap(),
-            "--product",
-            "connector",
-            "--version",
-            version,
-            "--program",
-            "bin/lockstep-connector",
-            "--self-check",
-            "self-check",
-            "--os",
-            "linux",
-            "--arch",
-            "x86_64",
-            "-o",
-            file.to_str().unwrap(),
-        ]);
-        file
+        let name = format!("{product}-{version}.lpk");
+        let program = format!("bin/lockstep-{product}");
+        let what = ["--product", product, "--version", version, "--program", &program, "--self-check", "self-check"];
+        let where_to = ["--os", "linux", "--arch", "x86_64", "-o", &name];
+        self.ok(&[&["pack", &directory], &what[..], &where_to].concat());
+        self.path(&name)
+    }
+
+    /// Runs a line of words.
+    pub fn line(&self, line: &str) -> String {
+        self.ok(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Runs a line of words that must fail.
+    pub fn line_fails(&self, line: &str) -> String {
+        self.fails(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Packs another product's release, and adds it.
+    pub fn add_of(&self, product: &str, version: &str, flags: &[&str]) -> String {
+        let file = self.pack_of(product, version);
+        self.ok(&[&["release", "add", "--repo", "repo", file.to_str().unwrap(), "--server", "*"], flags].concat())
     }
 
     /// Packs and adds.
@@ -157,4 +194,10 @@ pub fn copy_dir(from: &Path, to: &Path) {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
+}
+
+/// The versions of a product that a state offers, with their target paths.
+pub fn offers(state: &Trusted, product: &str) -> Vec<(String, String)> {
+    let of_product = state.catalog().entries.iter().filter(|e| e.release.product.as_str() == product);
+    of_product.map(|e| (e.release.version.to_string(), e.target.clone())).collect()
 }

@@ -26,7 +26,7 @@ fn keys_are_encrypted_private_and_never_overwritten() {
 
 #[test]
 fn a_wrong_passphrase_or_foreign_keys_sign_nothing() {
-    let bench = Bench::published();
+    let bench = Bench::published_encrypted();
     let before = fs::read(bench.repo().join("metadata/timestamp.json")).unwrap();
     fs::write(bench.path("wrong"), "something else\n").unwrap();
     let publish = ["publish", "--repo", "repo", "--offline", "offline", "--online", "online"];

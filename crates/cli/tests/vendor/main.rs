@@ -2,6 +2,14 @@
 
 mod attacks;
 mod bench;
+mod bins;
+mod ceremony;
+mod check;
+mod delegations;
 mod keys;
+mod lost_and_leaked;
+mod pkcs11;
 mod publishing;
 mod python;
+mod reproducible;
+mod rotation;

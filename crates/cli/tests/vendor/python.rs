@@ -34,6 +34,21 @@ fn python_tuf_follows_the_repository_and_gets_a_target() {
     assert!(read("2").contains("timestamp 7, root 5, 7.2.0"));
 }
 
+/// Follows the repository with python-tuf, which remembers what it saw the last time, and downloads targets. Returns the
+/// versions of timestamp and root.
+pub fn follow(bench: &Bench, targets: &[&str]) -> (u64, u64) {
+    let output = Command::new(python())
+        .arg(here().join("follow_repository.py"))
+        .args([&bench.path("repo"), &bench.path("online/root.json"), &bench.path("python-client")])
+        .args(targets)
+        .output()
+        .unwrap();
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{out}\n{err}");
+    let numbers: Vec<u64> = out.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    (numbers[0], numbers[1])
+}
+
 #[test]
 fn python_reads_the_encrypted_keys() {
     let bench = Bench::new();

@@ -12,9 +12,6 @@ use std::{
     time::Duration,
 };
 
-/// The stream to the local updater.
-pub type UpdaterStream = tokio::net::UnixStream;
-
 /// The PC's name as the kernel knows it (uname(2)).
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -49,14 +46,6 @@ pub fn user_data() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))?;
     Some(base.join("lockstep").join("connector"))
-}
-
-/// Connects to the updater of the PC whose root directory is `root`.
-///
-/// # Errors
-/// From the system: `NotFound` when there is no updater.
-pub async fn connect_updater(root: &Path) -> std::io::Result<UpdaterStream> {
-    tokio::net::UnixStream::connect(root.join("run/lockstep/updater.sock")).await
 }
 
 /// The system's keyring: the Secret Service of the user's session (freedesktop.org), reached over D-Bus. `None` where

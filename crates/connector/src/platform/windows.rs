@@ -7,9 +7,6 @@ use std::{
     sync::Arc,
 };
 
-/// The stream to the local updater.
-pub type UpdaterStream = tokio::io::DuplexStream;
-
 /// The PC's name.
 pub fn hostname() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_else(|_| "pc".into())
@@ -42,14 +39,6 @@ pub fn sync_directory(_path: &Path) -> std::io::Result<()> {
 /// `%LOCALAPPDATA%\Lockstep\Connector`.
 pub fn user_data() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("LOCALAPPDATA")?).join("Lockstep").join("Connector"))
-}
-
-/// The updater's named pipe does not exist on Windows yet, so there is no updater to connect to.
-///
-/// # Errors
-/// Always `Unsupported`.
-pub async fn connect_updater(_root: &Path) -> std::io::Result<UpdaterStream> {
-    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "not on Windows yet: there is no updater to talk to"))
 }
 
 /// The system's keyring: the Credential Manager.

@@ -48,6 +48,70 @@ pub fn verify(reader: impl Read) -> Result<Manifest, Error> {
     contents(reader, &mut |_, content| content.copy_to(&mut io::sink(), Path::new("")))
 }
 
+/// Where a package is unpacked to: the machine's file system, or a simulated one.
+pub trait Place {
+    /// Whether this is a directory, no link to one, and nothing is in it.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn is_fresh(&self, dir: &Path) -> io::Result<bool>;
+
+    /// Makes a new directory that everybody may read and only its owner may change.
+    ///
+    /// # Errors
+    /// Also when something is there.
+    fn make_public_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a new file with exactly this mode.
+    ///
+    /// # Errors
+    /// Also when something is there.
+    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn NewFile>>;
+
+    /// Makes a directory's names durable.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn sync_names(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// A file that is being written.
+pub trait NewFile: Write {
+    /// Makes its content and its mode durable, not yet its name.
+    ///
+    /// # Errors
+    /// Whatever the file system says; then nothing is known of its content.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl NewFile for fs::File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+/// The file system of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ThisMachine;
+
+impl Place for ThisMachine {
+    fn is_fresh(&self, dir: &Path) -> io::Result<bool> {
+        Ok(fs::symlink_metadata(dir)?.is_dir() && fs::read_dir(dir)?.next().is_none())
+    }
+
+    fn make_public_dir(&self, path: &Path) -> io::Result<()> {
+        platform::create_dir(path)
+    }
+
+    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn NewFile>> {
+        Ok(Box::new(platform::create_file(path, mode)?))
+    }
+
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        durable::sync_dir(dir)
+    }
+}
+
 /// Unpacks a package into a directory, which the caller has just made and nobody else can write to.
 ///
 /// Every file is created anew with its declared mode, checked, and made durable; then the directories are. When it
@@ -56,23 +120,29 @@ pub fn verify(reader: impl Read) -> Result<Manifest, Error> {
 /// # Errors
 /// [`Error::NotFresh`]; all of [`Error`] that a damaged or hostile package can cause; [`Error::File`].
 pub fn unpack(reader: impl Read, into: &Path) -> Result<Manifest, Error> {
-    let fresh = fs::symlink_metadata(into).map_err(file_error(into))?.is_dir()
-        && fs::read_dir(into).map_err(file_error(into))?.next().is_none();
-    if !fresh {
+    unpack_at(&ThisMachine, reader, into)
+}
+
+/// [`unpack`] on any file system.
+///
+/// # Errors
+/// The same.
+pub fn unpack_at(place: &dyn Place, reader: impl Read, into: &Path) -> Result<Manifest, Error> {
+    if !place.is_fresh(into).map_err(file_error(into))? {
         return Err(Error::NotFresh(into.to_owned()));
     }
     let mut directories = BTreeSet::new();
     let manifest = contents(reader, &mut |entry, content| {
-        make_parents(into, &entry.path, &mut directories)?;
+        make_parents(place, into, &entry.path, &mut directories)?;
         let path = into.join(&entry.path);
-        let mut file = platform::create_file(&path, entry.mode).map_err(file_error(&path))?;
+        let mut file = place.create_file(&path, entry.mode).map_err(file_error(&path))?;
         content.copy_to(&mut file, &path)?;
-        file.sync_all().map_err(file_error(&path))
+        file.sync().map_err(file_error(&path))
     })?;
     for directory in directories.iter().rev() {
-        durable::sync_dir(directory).map_err(file_error(directory))?;
+        place.sync_names(directory).map_err(file_error(directory))?;
     }
-    durable::sync_dir(into).map_err(file_error(into))?;
+    place.sync_names(into).map_err(file_error(into))?;
     Ok(manifest)
 }
 
@@ -131,11 +201,11 @@ impl Content<'_> {
     }
 }
 
-fn make_parents(into: &Path, path: &str, made: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
+fn make_parents(place: &dyn Place, into: &Path, path: &str, made: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
     for (end, _) in path.match_indices('/') {
         let directory = into.join(&path[..end]);
         if made.insert(directory.clone()) {
-            platform::create_dir(&directory).map_err(file_error(&directory))?;
+            place.make_public_dir(&directory).map_err(file_error(&directory))?;
         }
     }
     Ok(())

@@ -89,33 +89,79 @@ impl Said<'_> {
     }
 }
 
-/// The role that speaks for a path, and what it says: pre-order, depth first, terminating delegations end the search
-/// (TUF specification, section 5.6.7).
-pub(super) fn resolve<'a>(set: &'a TrustedMetadataSet, path: &str) -> Result<Option<Said<'a>>, Error> {
-    let hash = hex::encode(Sha256::digest(path));
-    let mut to_visit = vec!["targets"];
-    let mut visited = BTreeSet::new();
-    while let Some(role) = to_visit.pop() {
-        let Some(targets) = set.targets_role(role) else { continue };
-        if !visited.insert(role) {
-            continue;
-        }
-        if let Some(file) = targets.target(path) {
-            return Ok(Some(Said { file, delegated: role != "targets" }));
-        }
-        let mut children = Vec::new();
-        for child in delegated(Some(targets)) {
-            if matches(child, path, &hash)? && !is_top_level(&child.name) {
-                children.push(child.name.as_str());
-                if child.terminating {
-                    to_visit.clear();
-                    break;
+/// What [`Search`] needs next, or what it found.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// This role's metadata, verified; then ask again. Where it is not to be had, ask again without it, or give up.
+    Load(Edge),
+    /// The role that speaks for the path says this.
+    Found(Said<'a>),
+    /// No role speaks for the path.
+    Nobody,
+}
+
+/// The search for the role that speaks for a path: pre-order, depth first, terminating delegations end it (TUF specification,
+/// section 5.6.7). It does no I/O: it says which role to load, so that whoever needs one target loads no more than that takes.
+#[derive(Debug)]
+pub(super) struct Search<'p> {
+    path: &'p str,
+    hash: String,
+    to_visit: Vec<Edge>,
+    visited: BTreeSet<String>,
+    /// The role that was asked for last.
+    at: Option<String>,
+}
+
+impl<'p> Search<'p> {
+    pub fn new(path: &'p str) -> Self {
+        let (to_visit, hash) = (vec![Edge::top("targets")], hex::encode(Sha256::digest(path)));
+        Self { path, hash, to_visit, visited: BTreeSet::new(), at: None }
+    }
+
+    /// How many roles it has been through.
+    pub fn visited(&self) -> usize {
+        self.visited.len()
+    }
+
+    pub fn step<'a>(&mut self, set: &'a TrustedMetadataSet) -> Result<Step<'a>, Error> {
+        if let Some(visiting) = self.at.take()
+            && let Some(targets) = set.targets_role(&visiting)
+        {
+            if let Some(file) = targets.target(self.path) {
+                return Ok(Step::Found(Said { file, delegated: visiting != "targets" }));
+            }
+            let mut children = Vec::new();
+            for child in delegated(Some(targets)) {
+                if matches(child, self.path, &self.hash)? && !is_top_level(&child.name) {
+                    children.push(Edge { role: child.name.clone(), delegator: visiting.clone() });
+                    if child.terminating {
+                        self.to_visit.clear();
+                        break;
+                    }
                 }
             }
+            self.to_visit.extend(children.into_iter().rev());
         }
-        to_visit.extend(children.into_iter().rev());
+        while let Some(edge) = self.to_visit.pop() {
+            if self.visited.insert(edge.role.clone()) {
+                self.at = Some(edge.role.clone());
+                return Ok(Step::Load(edge));
+            }
+        }
+        Ok(Step::Nobody)
     }
-    Ok(None)
+}
+
+/// The search over roles that are loaded already.
+pub(super) fn resolve<'a>(set: &'a TrustedMetadataSet, path: &str) -> Result<Option<Said<'a>>, Error> {
+    let mut search = Search::new(path);
+    loop {
+        match search.step(set)? {
+            Step::Load(_) => {}
+            Step::Found(said) => return Ok(Some(said)),
+            Step::Nobody => return Ok(None),
+        }
+    }
 }
 
 /// Whether a delegation covers a path, whose SHA-256 is known already: there may be hundreds of bins.
@@ -154,9 +200,9 @@ fn is_top_level(role: &str) -> bool {
     matches!(role, "root" | "timestamp" | "snapshot" | "targets")
 }
 
-/// A role's name as a file name: everything but unreserved characters percent-encoded (RFC 3986, section 2.3), as
-/// python-tuf does.
-pub(super) fn encode_role(role: &str) -> String {
+/// A role's or target's name as a file name: everything but unreserved characters percent-encoded (RFC 3986, section 2.3),
+/// as python-tuf does.
+pub fn encode_role(role: &str) -> String {
     let mut encoded = String::with_capacity(role.len());
     for byte in role.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
+use sigstore_tuf::TargetFile;
 
 /// Why downloaded bytes are not the target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +23,7 @@ pub enum Mismatch {
         got: u64,
     },
     /// The right number of wrong bytes.
-    #[error("the download's SHA-256 is {got}, signed is {expected}")]
+    #[error("the download's hash is {got}, signed is {expected}")]
     WrongHash {
         /// Lower-case hexadecimal.
         expected: String,
@@ -36,14 +37,23 @@ pub enum Mismatch {
 pub struct Verifier {
     expected: u64,
     seen: u64,
-    sha256: String,
-    hasher: Sha256,
+    sha256: Option<(String, Sha256)>,
+    sha512: Option<(String, Sha512)>,
 }
 
 impl Verifier {
     /// `length` in bytes and `sha256` in lower-case hexadecimal, as the catalog's entry has them.
     pub fn new(length: u64, sha256: &str) -> Self {
-        Self { expected: length, seen: 0, sha256: sha256.to_owned(), hasher: Sha256::new() }
+        Self { expected: length, seen: 0, sha256: Some((sha256.to_owned(), Sha256::new())), sha512: None }
+    }
+
+    /// For a target as it stands in metadata: each hash that is known here must match. `None` when none is known.
+    pub fn of(file: &TargetFile) -> Option<Self> {
+        let signed = |algorithm: &str| file.hashes.get(algorithm).map(|hash| hash.to_ascii_lowercase());
+        let sha256 = signed("sha256").map(|hash| (hash, Sha256::new()));
+        let sha512 = signed("sha512").map(|hash| (hash, Sha512::new()));
+        let known = sha256.is_some() || sha512.is_some();
+        known.then_some(Self { expected: file.length, seen: 0, sha256, sha512 })
     }
 
     /// Takes the next bytes. Call it before they are written anywhere.
@@ -57,7 +67,12 @@ impl Verifier {
             return Err(too_long);
         }
         self.seen = seen;
-        self.hasher.update(bytes);
+        if let Some((_, hasher)) = &mut self.sha256 {
+            hasher.update(bytes);
+        }
+        if let Some((_, hasher)) = &mut self.sha512 {
+            hasher.update(bytes);
+        }
         Ok(())
     }
 
@@ -74,8 +89,12 @@ impl Verifier {
         if self.seen != self.expected {
             return Err(Mismatch::TooShort { expected: self.expected, got: self.seen });
         }
-        let got = hex::encode(self.hasher.finalize());
-        if got == self.sha256 { Ok(()) } else { Err(Mismatch::WrongHash { expected: self.sha256, got }) }
+        let sha256 = self.sha256.map(|(expected, hasher)| (expected, hex::encode(hasher.finalize())));
+        let sha512 = self.sha512.map(|(expected, hasher)| (expected, hex::encode(hasher.finalize())));
+        match [sha256, sha512].into_iter().flatten().find(|(expected, got)| expected != got) {
+            Some((expected, got)) => Err(Mismatch::WrongHash { expected, got }),
+            None => Ok(()),
+        }
     }
 }
 

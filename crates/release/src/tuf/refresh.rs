@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use sigstore_tuf::{Error as TufError, Key, Metadata, Root, TrustedMetadataSet};
+use sigstore_tuf::{Error as TufError, Key, Metadata, Root, Targets, TrustedMetadataSet};
 
 use super::{
     Error, Fetch, MetadataFile, Repository, Trusted,
     delegations::{Edge, Pending, encode_role},
     pinned,
-    store::{COMPLETE, TIMESTAMP},
+    store::{TIMESTAMP, root_name, versioned_name},
 };
 
 /// Nothing has expired yet: for metadata that only sets a floor, or that is read as what was known once.
@@ -20,13 +20,7 @@ const IGNORE_EXPIRY: Timestamp = Timestamp::MIN;
 const AT_ONCE: usize = 8;
 
 pub(super) async fn refresh<F: Fetch>(repo: &Repository, fetch: &F, now: Timestamp) -> Result<Trusted, Error> {
-    let mut walk = Walk::start(repo)?;
-    walk.newer_roots(fetch).await?;
-    walk.set.check_root_expired(now).map_err(|e| Error::rejected("root.json", e))?; // 5.3.10
-    walk.raise_floors()?;
-    walk.newer_timestamp(fetch, now).await?;
-    walk.role(fetch, &Edge::top("snapshot"), now).await?; // 5.5
-    walk.role(fetch, &Edge::top("targets"), now).await?; // 5.6
+    let mut walk = Walk::top_level(repo, fetch, now).await?;
     let mut pending = Pending::below_targets(&walk.set, repo.limits.delegations)?;
     loop {
         let edges = pending.next(AT_ONCE);
@@ -42,7 +36,7 @@ pub(super) async fn refresh<F: Fetch>(repo: &Repository, fetch: &F, now: Timesta
 
 pub(super) fn known(repo: &Repository) -> Result<Option<Trusted>, Error> {
     let mut walk = Walk::start(repo)?;
-    if !walk.stored_timestamp(COMPLETE)? {
+    if !walk.stored_timestamp(repo.store.complete_name())? {
         return Ok(None);
     }
     for edge in [Edge::top("snapshot"), Edge::top("targets")] {
@@ -61,9 +55,10 @@ pub(super) fn known(repo: &Repository) -> Result<Option<Trusted>, Error> {
 }
 
 /// One pass through the workflow.
-struct Walk<'a> {
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
     repo: &'a Repository,
-    set: TrustedMetadataSet,
+    pub set: TrustedMetadataSet,
     roots: Vec<MetadataFile>,
     timestamp: Vec<u8>,
     /// The other roles' bytes, by role name.
@@ -71,13 +66,26 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// All but the delegated roles (5.2 to 5.6).
+    pub async fn top_level<F: Fetch>(repo: &'a Repository, fetch: &F, now: Timestamp) -> Result<Self, Error> {
+        let mut walk = Self::start(repo)?;
+        walk.newer_roots(fetch).await?;
+        walk.set.check_root_expired(now).map_err(|e| Error::rejected("root.json", e))?; // 5.3.10
+        walk.raise_floors()?;
+        walk.newer_timestamp(fetch, now).await?;
+        walk.role(fetch, &Edge::top("snapshot"), now).await?; // 5.5
+        walk.role(fetch, &Edge::top("targets"), now).await?; // 5.6
+        Ok(walk)
+    }
+
     /// From the pinned root through those that were verified before (5.2).
     fn start(repo: &'a Repository) -> Result<Self, Error> {
         let set = pinned(&repo.pinned_root)?;
         let first = MetadataFile { name: root_name(set.root().version), bytes: repo.pinned_root.clone() };
         let mut walk = Self { repo, set, roots: vec![first], timestamp: Vec::new(), roles: BTreeMap::new() };
-        while let Some(name) = walk.next_root() {
-            let Some(bytes) = repo.store.read(&name, repo.limits.root)? else { break };
+        while let Some(version) = walk.next_root() {
+            let Some(bytes) = repo.store.read_root(version, repo.limits.root)? else { break };
+            let name = root_name(version);
             if let Err(error) = walk.accept_root(&name, &bytes) {
                 ignored(&name, &error);
                 break;
@@ -86,25 +94,25 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    fn next_root(&self) -> Option<String> {
-        self.set.root().version.checked_add(1).map(root_name)
+    fn next_root(&self) -> Option<u64> {
+        self.set.root().version.checked_add(1)
     }
 
     /// 5.3: one root after the other, each signed by its predecessor's keys and its own.
     async fn newer_roots<F: Fetch>(&mut self, fetch: &F) -> Result<(), Error> {
         let limits = &self.repo.limits;
         for _ in 0..=limits.root_rotations {
-            let Some(name) = self.next_root() else { return Ok(()) };
+            let Some(version) = self.next_root() else { return Ok(()) };
+            let name = root_name(version);
             let Some(bytes) = get(fetch, &name, limits.root).await? else { return Ok(()) };
             let before = floor_keys(self.set.root());
             self.accept_root(&name, &bytes).map_err(|e| Error::rejected(&name, e))?;
             if before != floor_keys(self.set.root()) {
                 // 5.3.11: recover from versions that a thief of the old keys raised to the sky. Before the root is
                 // written: after a power cut in between, it is fetched again and this is done again.
-                self.repo.store.remove(TIMESTAMP)?;
-                self.repo.store.remove(COMPLETE)?;
+                self.repo.store.drop_floors()?;
             }
-            self.repo.store.write(&name, &bytes)?; // 5.3.8
+            self.repo.store.write_root(version, &bytes)?; // 5.3.8
         }
         Err(Error::TooMany { what: "new roots", limit: limits.root_rotations })
     }
@@ -119,7 +127,7 @@ impl<'a> Walk<'a> {
     /// Makes what was verified before the floor: the last complete state, and above it what a refresh that broke
     /// off had already verified.
     fn raise_floors(&mut self) -> Result<(), Error> {
-        for timestamp in [COMPLETE, TIMESTAMP] {
+        for timestamp in [self.repo.store.complete_name(), TIMESTAMP] {
             if self.stored_timestamp(timestamp)? {
                 self.stored_role(&Edge::top("snapshot"), IGNORE_EXPIRY)?;
             }
@@ -157,7 +165,7 @@ impl<'a> Walk<'a> {
     }
 
     /// One of the roles that another one pins: from the disk when that is the pinned one, else from the repository.
-    async fn role<F: Fetch>(&mut self, fetch: &F, edge: &Edge, now: Timestamp) -> Result<(), Error> {
+    pub async fn role<F: Fetch>(&mut self, fetch: &F, edge: &Edge, now: Timestamp) -> Result<(), Error> {
         if self.stored_role(edge, now)? {
             return Ok(());
         }
@@ -192,14 +200,14 @@ impl<'a> Walk<'a> {
         self.accept(edge, bytes, now).map_err(|e| Error::rejected(name, e))?;
         let pin = self.pin(&edge.role)?;
         let kept = self.roles.get(&edge.role).map(Vec::as_slice).unwrap_or_default();
-        self.repo.store.write(&stored_name(&edge.role, pin.version), kept)
+        self.repo.store.write(&self.repo.store.role_name(&edge.role, pin.version), kept)
     }
 
     /// The pinned version of a role, under the name that it is published with.
     fn published(&self, edge: &Edge) -> Result<(String, Pin), Error> {
         let pin = self.pin(&edge.role)?;
         let name = if self.set.root().consistent_snapshot {
-            format!("{}.{}.json", pin.version, encode_role(&edge.role))
+            versioned_name(&edge.role, pin.version)
         } else {
             format!("{}.json", encode_role(&edge.role))
         };
@@ -215,7 +223,7 @@ impl<'a> Walk<'a> {
         // A pin that cannot be followed is no reason to stop here: it is one when the role is fetched, and a newer
         // timestamp may be on its way.
         let Ok(pin) = self.pin(&edge.role) else { return Ok(false) };
-        let name = stored_name(&edge.role, pin.version);
+        let name = self.repo.store.role_name(&edge.role, pin.version);
         let Some(bytes) = self.repo.store.read(&name, pin.limit)? else { return Ok(false) };
         match self.accept(edge, bytes, now) {
             Ok(()) => Ok(true),
@@ -229,8 +237,14 @@ impl<'a> Walk<'a> {
     fn accept(&mut self, edge: &Edge, bytes: Vec<u8>, now: Timestamp) -> Result<(), TufError> {
         match edge.role.as_str() {
             "snapshot" => self.set.update_snapshot(&bytes, now)?,
-            "targets" => self.set.update_targets(&bytes, now).map(drop)?,
-            role => self.set.update_delegated_targets(&bytes, role, &edge.delegator, now).map(drop)?,
+            "targets" => {
+                check_distinct_delegation_keys(&bytes)?;
+                self.set.update_targets(&bytes, now).map(drop)?;
+            }
+            role => {
+                check_distinct_delegation_keys(&bytes)?;
+                self.set.update_delegated_targets(&bytes, role, &edge.delegator, now).map(drop)?;
+            }
         }
         self.roles.insert(edge.role.clone(), bytes);
         Ok(())
@@ -258,13 +272,16 @@ impl<'a> Walk<'a> {
         let store = &self.repo.store;
         let mut names = BTreeSet::new();
         for role in self.roles.keys() {
-            names.insert(stored_name(role, self.pin(role)?.version));
+            names.insert(store.role_name(role, self.pin(role)?.version));
         }
-        if store.read(COMPLETE, self.repo.limits.timestamp)?.as_ref() != Some(&self.timestamp) {
-            store.write(COMPLETE, &self.timestamp)?;
-        }
+        self.complete()?;
         store.keep_only(&names)?;
         Ok(trusted)
+    }
+
+    /// Notes what the next refresh may not fall behind.
+    pub fn complete(&self) -> Result<(), Error> {
+        self.repo.store.write_complete(&self.timestamp, self.repo.limits.timestamp)
     }
 
     fn trusted(&self) -> Result<Trusted, Error> {
@@ -272,7 +289,8 @@ impl<'a> Walk<'a> {
         let mut files = self.roots.clone();
         for (role, bytes) in &self.roles {
             let encoded = encode_role(role);
-            let name = if consistent { stored_name(role, self.pin(role)?.version) } else { format!("{encoded}.json") };
+            let name =
+                if consistent { versioned_name(role, self.pin(role)?.version) } else { format!("{encoded}.json") };
             files.push(MetadataFile { name, bytes: bytes.clone() });
         }
         files.push(MetadataFile { name: "timestamp.json".into(), bytes: self.timestamp.clone() });
@@ -283,14 +301,6 @@ impl<'a> Walk<'a> {
 struct Pin {
     version: u64,
     limit: u64,
-}
-
-fn root_name(version: u64) -> String {
-    format!("{version}.root.json")
-}
-
-fn stored_name(role: &str, version: u64) -> String {
-    format!("{version}.{}.json", encode_role(role))
 }
 
 fn ignored(name: &str, error: &TufError) {
@@ -323,15 +333,34 @@ fn floor_keys(root: &Root) -> Vec<BTreeMap<String, Option<Key>>> {
 
 /// A threshold counts keys, so one key under two names would count twice.
 pub(super) fn check_distinct_keys(root: &Root) -> Result<(), TufError> {
-    for (role, keys) in &root.roles {
-        let mut seen = BTreeSet::new();
-        for id in keys.keyids.iter().collect::<BTreeSet<_>>() {
-            if let Some(key) = root.keys.get(id)
-                && !seen.insert(key.keyval.public.trim().to_ascii_lowercase())
-            {
-                return Err(TufError::Malformed(format!("role {role} names one key twice")));
-            }
+    root.roles.iter().try_for_each(|(role, keys)| distinct(role, &keys.keyids, &root.keys))
+}
+
+/// The same for the roles that a targets role delegates to.
+fn check_distinct_delegation_keys(bytes: &[u8]) -> Result<(), TufError> {
+    let targets = Metadata::<Targets>::from_slice(bytes)?;
+    let Some(delegations) = &targets.signed().delegations else { return Ok(()) };
+    delegations.roles.iter().try_for_each(|role| distinct(&role.name, &role.keyids, &delegations.keys))
+}
+
+fn distinct(role: &str, ids: &[String], keys: &BTreeMap<String, Key>) -> Result<(), TufError> {
+    let mut seen = BTreeSet::new();
+    for id in ids.iter().collect::<BTreeSet<_>>() {
+        if let Some(key) = keys.get(id)
+            && !seen.insert(same_key(key))
+        {
+            return Err(TufError::Malformed(format!("role {role} names one key twice")));
         }
     }
     Ok(())
+}
+
+/// What two writings of one key have in common: hexadecimal in either case, PEM with any line breaks.
+fn same_key(key: &Key) -> String {
+    let public = key.keyval.public.trim();
+    if public.starts_with("-----BEGIN") {
+        public.lines().filter(|l| !l.starts_with("-----")).flat_map(|l| l.split_whitespace()).collect()
+    } else {
+        public.to_ascii_lowercase()
+    }
 }

@@ -48,7 +48,7 @@ pub async fn device_check_in(
     let stored = if named { device.clone() } else { nameless(&device) };
     in_order(app.store.device_said(&id, number(message.seq)?, Some(&stored), now).await?)?;
 
-    let site = app.site.site();
+    let site = app.site.site().with_updater();
     let catalog = app.catalog();
     let decide = |product| directive(product, &site, &catalog, &device, now, app.site.seed());
     let directives: Vec<_> = site.products.keys().map(decide).collect();
@@ -65,7 +65,8 @@ pub async fn device_check_in(
     }
     app.push.answered(&id, change);
     let next_check_in_seconds = app.config.clients.check_in_every.seconds();
-    Ok(Json(DeviceDirectives { v: V, directives, next_check_in_seconds }))
+    let downloads = app.config.downloads.message();
+    Ok(Json(DeviceDirectives { v: V, directives, next_check_in_seconds, downloads }))
 }
 
 /// `POST /v1/push/device`.

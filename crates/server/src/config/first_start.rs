@@ -123,6 +123,13 @@ check_in_every = "5 minutes"
 # Without it the policy says: 1 hour with "ask-must-accept", 7 days with the "necessary" ones, else 1 day.
 # ask_again = "1 day"
 
+[downloads]
+# Directories on other web servers that hold what /tuf/targets here holds (a CDN, a second machine), so that downloads do not slow this
+# one down. Packages are verified wherever they come from. Asked first, in this order; this server is asked where none has it.
+# alternate = ["https://cdn.example.com/lockstep/targets"]
+# PCs begin to make a new version ready at a random moment within this time; what is required never waits.
+# start_jitter = "10 minutes"
+
 [mail_gate]
 # Where the mail server asks at each login whether a connector is too old; without it nobody asks. Plain HTTP, so only an address of
 # this machine is accepted. `lockstep mail-gate` prints what goes into Dovecot's configuration.

@@ -37,8 +37,11 @@ fn the_first_starts_file_reads_back_as_what_was_asked_for() {
 fn the_lines_that_are_commented_out_are_good_as_they_are() {
     let text = template(&first());
     let text = text.replace("# end_sessions", "end_sessions").replace("# ask_again =", "ask_again =");
+    let text = text.replace("# alternate", "alternate").replace("# start_jitter", "start_jitter");
     let config = Config::parse(&text).unwrap();
     assert_eq!(config.clients.ask_again.unwrap().seconds(), 24 * 3600);
+    assert_eq!(config.downloads.message().alternate, ["https://cdn.example.com/lockstep/targets"]);
+    assert_eq!(config.downloads.message().start_jitter_seconds, Some(600));
     let words: Vec<_> = config.mail_gate.end_sessions.as_ref().unwrap().words().collect();
     let user = Ok(Placeholder::User);
     assert_eq!(words, [Err("sudo"), Err("-n"), Err("/usr/bin/doveadm"), Err("kick"), user, Ok(Placeholder::Address)]);

@@ -30,12 +30,17 @@ impl<S: Source> Driver<S> {
     pub(super) async fn note_active(&mut self, product: &ProductId) {
         let Some(tracked) = self.tracked.get(product).filter(|t| !is_switching(&t.state)) else { return };
         let observed = tracked.observed.clone();
+        let own = self.is_own(product);
         let record = self.setup.record.product_mut(product);
         if record.active == observed.current {
             return;
         }
         if let Some((before, now)) = adopt(record, &observed) {
             tracing::info!(%product, %before, %now, "an installer has switched the version");
+            if own {
+                // This process gives way to it by itself; nobody else is to restart, or to confirm.
+                record.confirmed = record.restart.take();
+            }
         }
         self.save().await;
     }

@@ -7,13 +7,14 @@ use protocol::{
     catalog::{Entry, Release},
     product::ProductId,
 };
-use release::package::{self, Manifest};
+use release::package::Manifest;
 
 use super::{Driver, Event, blocking};
 use crate::{
-    health,
     machine::{Effect, State},
-    slots::{SlotError, Slots},
+    platform::from_background,
+    self_update::{self, Trial},
+    slots::{RealDisk, SlotError, Slots},
     source::Source,
     words,
 };
@@ -46,7 +47,10 @@ impl<S: Source> Driver<S> {
                 vec![]
             }
             Effect::Activate { version, previous, restart } => self.activate(product, version, previous, restart).await,
-            Effect::CheckHealth { version } => self.check_health(product, version),
+            Effect::CheckHealth { version } => {
+                self.check_health(product, version);
+                vec![]
+            }
             Effect::RollBack { version, to, reason } => self.roll_back(product, version, to, reason).await,
             Effect::Settle { version, previous, restart } => {
                 self.settle(product, version, previous, restart).await;
@@ -70,7 +74,8 @@ impl<S: Source> Driver<S> {
                         drop(std::fs::remove_file(downloads.join(crate::download::partial_name(&entry.sha256))));
                         Ok(())
                     };
-                    blocking(unpacking).await
+                    // Nobody at the PC should notice it. `None`: it panicked, which was reported.
+                    from_background(unpacking).await.unwrap_or_else(|| Err("unpacking failed".into()))
                 }
             };
             // Fails only when the driver is gone, and the process with it.
@@ -91,9 +96,21 @@ impl<S: Source> Driver<S> {
     ) -> Vec<Effect> {
         tracing::info!(%product, %version, ?previous, restart, "activating");
         self.begin_another_try(product, &version).await;
+        self.refused.forget_settling(product);
         let (slots, of, to) = (self.setup.slots.clone(), product.clone(), version.clone());
-        let switched =
-            blocking(move || slots.activate(&of, Some(&to), previous.as_ref(), restart, rand::random())).await;
+        let (own, layout) = (self.is_own(product), self.setup.layout.clone());
+        let switching = move || {
+            if let Some(old) = previous.clone().filter(|_| own) {
+                let trial = Trial { new: to.clone(), old };
+                self_update::begin(&layout, &RealDisk, &trial)
+                    .map_err(SlotError::disk("putting the new version on trial"))?;
+            }
+            slots.activate(&of, Some(&to), previous.as_ref(), restart, rand::random())
+        };
+        let switched = blocking(switching).await;
+        if own && switched.is_err() {
+            self.end_trial();
+        }
         self.look_again(product).await;
         let now = self.now();
         self.transition(product, |state| match switched {
@@ -102,24 +119,20 @@ impl<S: Source> Driver<S> {
         })
     }
 
-    fn check_health(&self, product: &ProductId, version: Version) -> Vec<Effect> {
-        let (slots, layout, events) = (self.setup.slots.clone(), self.setup.layout.clone(), self.events.clone());
-        let of = product.clone();
+    fn check_health(&self, product: &ProductId, version: Version) {
+        if self.is_own(product) {
+            return self.check_own(product, version);
+        }
+        let (running, events, of) = (self.running(), self.events.clone(), product.clone());
+        let first = match self.tracked.get(product).map(|t| &t.state) {
+            Some(State::Confirming { previous, .. }) => previous.is_none(),
+            _ => false,
+        };
         tokio::spawn(async move {
-            let (p, v) = (of.clone(), version.clone());
-            let result = match blocking(move || slots.manifest(&p, &v)).await {
-                Err(error) => Err(format!("its manifest cannot be read: {error}")),
-                // The vendor states no rule: nothing can be said against it.
-                Ok(manifest) if manifest.description.self_check.is_empty() => Ok(()),
-                Ok(manifest) => {
-                    let program = layout.version(&of, &version).join(&manifest.description.program);
-                    health::check(&program, &manifest.description.self_check, health::LIMIT).await
-                }
-            };
+            let result = running.check(&of, &version, first).await;
             // Fails only when the driver is gone, and the process with it.
             drop(events.send(Event::Checked(of, version, result)).await);
         });
-        vec![]
     }
 
     /// First the memory that the version is broken, then the switch: killed in between, recovery knows what to do.
@@ -136,13 +149,22 @@ impl<S: Source> Driver<S> {
         record.consented = record.consented.take().filter(|v| *v != version);
         record.active = to.clone();
         self.save().await;
+        self.refused.forget_settling(product);
 
-        let (slots, of) = (self.setup.slots.clone(), product.clone());
-        let switched = blocking(move || {
-            slots.activate(&of, to.as_ref(), Some(&version), false, rand::random())?;
-            slots.settle(&of)
-        });
-        let switched = switched.await;
+        let (slots, of, target) = (self.setup.slots.clone(), product.clone(), to.clone());
+        let switching = move || slots.activate(&of, target.as_ref(), Some(&version), false, rand::random());
+        let mut switched = blocking(switching).await;
+        if switched.is_ok() {
+            // Before the journal is closed: killed in between, the next start does it again.
+            if let Some(to) = &to {
+                self.restart_service(product, to).await;
+            }
+            if self.is_own(product) {
+                self.end_trial();
+            }
+            let (slots, of) = (self.setup.slots.clone(), product.clone());
+            switched = blocking(move || slots.settle(&of)).await;
+        }
         self.look_again(product).await;
         if let Err(error) = &switched {
             tracing::error!(%product, error = %words(error), "rolling back failed; it is tried again");
@@ -155,18 +177,19 @@ impl<S: Source> Driver<S> {
 
     async fn settle(&mut self, product: &ProductId, version: Version, previous: Option<Version>, restart: bool) {
         let early = self.tracked.get_mut(product).and_then(|t| t.confirmed_early.take()).filter(|v| *v == version);
+        let (own, service) = (self.is_own(product), self.running().is_service(product, &version).await);
         let record = self.setup.record.product_mut(product);
-        record.previous = previous.filter(|p| *p != version && early.is_none());
-        record.confirmed = early;
+        record.previous = previous.filter(|p| *p != version && early.is_none() && !service);
+        // Where the machine has seen it run, no program has to say so, and none is told to restart.
+        record.confirmed = if own || service { Some(version.clone()) } else { early };
         record.consented = record.consented.take().filter(|v| *v != version);
-        record.restart = restart.then(|| version.clone());
+        record.restart = (restart && !own && !service).then(|| version.clone());
         record.active = Some(version.clone());
         record.failed.retain(|f| f.version != version);
         self.save().await;
-        let (slots, of) = (self.setup.slots.clone(), product.clone());
-        // Should this fail, the next start checks the version's health once more, which does no harm.
-        if let Err(error) = blocking(move || slots.settle(&of)).await {
-            tracing::warn!(%product, error = %words(&error), "the journal could not be closed");
+        self.close_journal(product).await;
+        if own {
+            self.end_trial();
         }
         tracing::info!(%product, %version, restart, "active");
     }
@@ -206,7 +229,7 @@ fn unpack(slots: &Slots, entry: &Entry, package: std::fs::File) -> Result<(), Sl
         return Ok(());
     }
     let mut fill = |into: &Path| {
-        let manifest = package::unpack(&package, into).map_err(|e| SlotError::Package(e.into()))?;
+        let manifest = slots.unpack(&package, into)?;
         if !is_same(&manifest, release) {
             let what = &manifest.description;
             let why = format!("it holds {} {} for {}", what.product, what.version, what.platform);

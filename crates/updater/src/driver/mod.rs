@@ -10,8 +10,11 @@
 //! | [`schedule`] | pure: when the next check-in is |
 //! | `carry` | the machine's effects |
 //! | `prune` | which versions are not needed any more |
+//! | `running` | running instances: self-check, restart, health |
+//! | `own` | the updater itself, on trial |
 //! | `beside` | what an installer does at the same time |
 //! | `policies` | what is kept of policies, failures and happenings |
+//! | `refused` | what the disk refused, and is tried again |
 //! | `users` | what the users of this PC say |
 //! | `vigil` | signs of life for whoever restarts a service that hangs |
 
@@ -39,6 +42,7 @@ use crate::{
     machine::{Recovered, State, Step},
     platform,
     record::{Record, RecordFile},
+    services::Systemd,
     slots::{Observed, SlotError, Slots, is_of_the_service, recover::Interrupted},
     source::{Metadata, Source, Trouble},
     words,
@@ -46,9 +50,12 @@ use crate::{
 
 mod beside;
 pub(crate) mod carry;
+mod own;
 mod policies;
 mod prune;
+mod refused;
 pub mod report;
+mod running;
 pub mod schedule;
 mod users;
 mod vigil;
@@ -118,6 +125,10 @@ pub struct Setup<S> {
     pub machine: MachinePolicy,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
+    /// The machine's services.
+    pub systemd: Systemd,
+    /// Whether a supervisor would start another version of this program.
+    pub supervised: bool,
 }
 
 /// One product, as far as it is known.
@@ -150,11 +161,14 @@ pub struct Driver<S> {
     /// Check-ins that have ended.
     check_ins: u64,
     history: History,
+    refused: refused::Refused,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
     published: watch::Sender<Published>,
     /// Whether another program stands in the place of this one.
     replaced: watch::Sender<bool>,
+    /// Whether the server has answered since this process was started.
+    contact: watch::Sender<bool>,
 }
 
 impl<S: Source> Driver<S> {
@@ -172,10 +186,12 @@ impl<S: Source> Driver<S> {
             metadata_problem: None,
             refreshing: false,
             check_ins: 0,
+            refused: refused::Refused::default(),
             events,
             inbox,
             published: watch::Sender::new(Published::default()),
             replaced: watch::Sender::new(false),
+            contact: watch::Sender::new(false),
         }
     }
 
@@ -200,12 +216,22 @@ impl<S: Source> Driver<S> {
     /// Whatever the disk says; then the service must not go on.
     pub async fn recover(&mut self) -> Result<(), SlotError> {
         let slots = self.setup.slots.clone();
-        let interrupted = blocking(move || slots.recover(is_of_the_service)).await?;
+        let mine = if self.setup.supervised { |_: &ProductId| true } else { is_of_the_service };
+        let interrupted = blocking(move || slots.recover(mine)).await?;
         for product in self.installed_products() {
             self.observe(&product).await?;
             let link = interrupted.iter().find(|i| i.product == product);
-            let found = self.what_was_found(&product, link);
+            let mut found = self.what_was_found(&product, link);
+            if self.is_own(&product) {
+                found = self.own_found(&product, found);
+            }
             if matches!(found, Recovered::Quiet | Recovered::Broken { .. }) {
+                if let Some(Interrupted { to: Some(to), switched: true, .. }) = link
+                    && matches!(found, Recovered::Broken { .. })
+                {
+                    // Killed after switching back: the version that failed may run still.
+                    self.restart_service(&product, to).await;
+                }
                 let slots = self.setup.slots.clone();
                 let of = product.clone();
                 blocking(move || slots.settle(&of)).await?;
@@ -254,6 +280,7 @@ impl<S: Source> Driver<S> {
                 if why != Why::Pushed {
                     self.look_around().await;
                     self.finish_roll_backs().await;
+                    self.try_refused_again().await;
                     self.prune().await;
                     self.retry().await;
                 }
@@ -306,6 +333,7 @@ impl<S: Source> Driver<S> {
 
     async fn directed(&mut self, sent: Device, answer: DeviceDirectives) {
         self.contact_problem = None;
+        self.contact.send_replace(true);
         self.setup.record.last_contact = Some(self.now());
         let refresh = self.schedule.succeeded(sent, answer.next_check_in_seconds, Instant::now(), rand::random());
         let mut named = Vec::new();
@@ -341,6 +369,7 @@ impl<S: Source> Driver<S> {
         match result {
             Ok(metadata) => {
                 self.metadata_problem = None;
+                self.schedule.refresh_succeeded();
                 let now = self.now();
                 self.setup.record.trusted_time = Some(now);
                 self.known = Some((now, std::time::Instant::now()));
@@ -372,6 +401,9 @@ impl<S: Source> Driver<S> {
 
     /// Decides about one product anew, from the directive in force. Changes nothing when nothing has changed.
     async fn decide(&mut self, product: &ProductId, only_switches: bool) {
+        if !self.is_mine(product) || self.must_wait(product) {
+            return;
+        }
         let now = self.now();
         let device = self.device();
         let Some(metadata) = &self.setup.metadata else {
@@ -380,7 +412,7 @@ impl<S: Source> Driver<S> {
         let Some(tracked) = self.tracked.get_mut(product) else {
             return;
         };
-        let Some(directive) = tracked.directive.as_ref().filter(|_| is_of_the_service(product)) else {
+        let Some(directive) = tracked.directive.as_ref() else {
             return;
         };
         let admission = admit(&metadata.catalog, &device, directive, now);
@@ -457,6 +489,8 @@ impl<S: Source> Driver<S> {
         };
         self.advance(product, next.map_err(|e| e.to_string())).await;
         self.decide(product, false).await;
+        // It waits while others are being switched.
+        self.decide(&ProductId::updater(), false).await;
     }
 
     /// What recovery found of a product, in the machine's words.
@@ -510,19 +544,12 @@ impl<S: Source> Driver<S> {
         Ok(())
     }
 
-    async fn save(&mut self) {
-        let (file, record) = (self.setup.file.clone(), self.setup.record.clone());
-        if let Err(error) = blocking(move || file.write(&record)).await {
-            tracing::error!(%error, "the state could not be saved");
-        }
-    }
-
     fn installed_products(&self) -> Vec<ProductId> {
-        self.setup.slots.products().into_iter().filter(is_of_the_service).collect()
+        self.setup.slots.products().into_iter().filter(|product| self.is_mine(product)).collect()
     }
 
     fn device(&self) -> Device {
-        let products = self.tracked.iter().filter(|(p, _)| is_of_the_service(p));
+        let products = self.tracked.iter().filter(|(p, _)| self.is_mine(p));
         report::device(
             report::Pc {
                 hostname: &self.setup.hostname,
@@ -551,15 +578,14 @@ impl<S: Source> Driver<S> {
             disk_free: device.disk_free,
             policy: device.policy,
             machine: device.machine.clone(),
-            fetching: BTreeMap::new(),
         };
         let directives = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.directive.as_ref()?)));
         let explained = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.explained.clone()?))).collect();
-        let problem = self.contact_problem.clone().or_else(|| self.metadata_problem.clone());
+        let elsewhere = || self.contact_problem.clone().or_else(|| self.metadata_problem.clone());
+        let problem = self.refused.in_words().or_else(elsewhere);
         let mut next = report::published(device, directives.collect(), explained, &self.setup.record, problem);
         next.pc = pc;
         next.history = self.history.shown().to_vec();
-        next.fetching = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.state.fetching()?))).collect();
         self.published.send_if_modified(|old| {
             let changed = *old != next;
             *old = next;
@@ -573,7 +599,8 @@ impl<S: Source> Driver<S> {
         let times = self.tracked.values().flat_map(|t| [t.state.retry_at(), t.look_again]);
         let retry = times.flatten().filter(|at| *at > now).min();
         let wait = retry.and_then(|at| std::time::Duration::try_from(at.duration_since(now)).ok());
-        self.schedule.alarm(wait.map(|wait| Instant::now() + wait))
+        let alarm = self.schedule.alarm(wait.map(|wait| Instant::now() + wait));
+        self.refused.again_at().map_or(alarm, |again| again.min(alarm))
     }
 
     /// The effective time. It goes on even when the system's clock was set back to before what is known to have been. What

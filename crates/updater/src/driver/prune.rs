@@ -23,14 +23,41 @@ impl<S: Source> Driver<S> {
         for (product, version) in superfluous {
             self.remove(product, version).await;
         }
+        self.sweep().await;
     }
 
-    /// Removes what was fetched, or half fetched, of releases that the vendor does not name any more.
+    /// Removes what an operation that the disk refused in its middle has left.
+    async fn sweep(&mut self) {
+        let idle = |t: &super::Tracked| !is_switching(&t.state) && !matches!(t.state, State::Staging { .. });
+        let left = |o: &Observed| !o.leftovers.is_empty() || !o.stray_links.is_empty();
+        let products = self.tracked.iter().filter(|(_, t)| idle(t) && left(&t.observed));
+        for product in products.map(|(product, _)| product.clone()).collect::<Vec<_>>() {
+            let (slots, of) = (self.setup.slots.clone(), product.clone());
+            let swept = blocking(move || slots.sweep(&of)).await;
+            self.noted(&product, swept.err()).await;
+        }
+    }
+
+    async fn noted(&mut self, product: &ProductId, failed: Option<crate::slots::SlotError>) {
+        if let Some(error) = &failed {
+            tracing::warn!(%product, error = %words(error), "old files could not be removed; it is tried again");
+        }
+        self.refused.removal(product, failed.map(|error| words(&error)));
+        if let Err(error) = self.observe(product).await {
+            tracing::error!(%product, error = %words(&error), "the versions cannot be looked at");
+        }
+    }
+
+    /// Removes what was fetched, or half fetched, of releases that the vendor does not name any more, or that are complete.
     pub(super) async fn prune_downloads(&self) {
         let Some(metadata) = &self.setup.metadata else {
             return;
         };
-        let named: BTreeSet<_> = metadata.catalog.entries.iter().map(|e| partial_name(&e.sha256)).collect();
+        let complete = |release: &protocol::catalog::Release| {
+            self.tracked.get(&release.product).is_some_and(|t| t.observed.versions.contains(&release.version))
+        };
+        let wanted = metadata.catalog.entries.iter().filter(|e| !complete(&e.release));
+        let named: BTreeSet<_> = wanted.map(|e| partial_name(&e.sha256)).collect();
         let dir = self.setup.layout.downloads();
         let swept = blocking(move || {
             for entry in std::fs::read_dir(&dir)? {
@@ -55,14 +82,18 @@ impl<S: Source> Driver<S> {
             }
             slots.remove(&of, &which, rand::random()).map(|()| true)
         });
-        match removed.await {
-            Ok(true) => tracing::info!(%product, %version, "removed, since nothing needs it any more"),
-            Ok(false) => tracing::debug!(%product, %version, "kept, since a process runs it"),
-            Err(error) => tracing::warn!(%product, %version, error = %words(&error), "could not be removed"),
-        }
-        if let Err(error) = self.observe(&product).await {
-            tracing::error!(%product, error = %words(&error), "the versions cannot be looked at");
-        }
+        let failed = match removed.await {
+            Ok(true) => {
+                tracing::info!(%product, %version, "removed, since nothing needs it any more");
+                None
+            }
+            Ok(false) => {
+                tracing::debug!(%product, %version, "kept, since a process runs it");
+                None
+            }
+            Err(error) => Some(error),
+        };
+        self.noted(&product, failed).await;
     }
 }
 

@@ -65,8 +65,6 @@ pub struct Published {
     pub pc: PcStatus,
     /// What happened last.
     pub history: Vec<Happening>,
-    /// What is being fetched: digest and length in bytes, by product.
-    pub fetching: BTreeMap<ProductId, (String, u64)>,
 }
 
 /// The report to the server, which is also what this PC decides on. The id is filled in when it is sent.

@@ -11,6 +11,8 @@ use super::Why;
 const INTERVAL: std::ops::RangeInclusive<u64> = 10..=24 * 3600;
 /// The wait after the first check-in that failed; doubled with each.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The wait after metadata could not be used or kept for the first time; doubled with each.
+const FIRST_REFRESH_WAIT: Duration = Duration::from_secs(15);
 /// The longest wait after failures.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 /// Check-ins that only report a change, in a row. More would be an argument with the server.
@@ -35,6 +37,9 @@ pub struct Schedule {
     wanted: bool,
     refresh: bool,
     failures: u32,
+    refresh_failures: u32,
+    /// When metadata that could not be used or kept is looked at again, whatever is reported until then.
+    refresh_due: Option<Instant>,
     reports: u32,
     sent: Option<Device>,
 }
@@ -42,7 +47,17 @@ pub struct Schedule {
 impl Schedule {
     /// The first check-in is due at once.
     pub fn new(now: Instant) -> Self {
-        Self { due: now, running: false, wanted: false, refresh: false, failures: 0, reports: 0, sent: None }
+        Self {
+            due: now,
+            running: false,
+            wanted: false,
+            refresh: false,
+            failures: 0,
+            refresh_failures: 0,
+            refresh_due: None,
+            reports: 0,
+            sent: None,
+        }
     }
 
     /// Somebody wants a check-in. The timer wants one only when it is due.
@@ -52,6 +67,7 @@ impl Schedule {
         }
         self.wanted = true;
         self.refresh = true;
+        self.refresh_due = None;
         self.reports = 0;
         // Should the answer never come to be noted, the timer must not fire without end.
         self.due = now + Duration::from_secs(60);
@@ -77,7 +93,8 @@ impl Schedule {
     /// a tenth of the interval.
     pub fn succeeded(&mut self, sent: Device, next_seconds: u64, now: Instant, draw: f64) -> Refresh {
         let seconds = next_seconds.clamp(*INTERVAL.start(), *INTERVAL.end());
-        self.due = now + Duration::from_secs(seconds).mul_f64(1.0 + draw.clamp(0.0, 1.0) / 10.0);
+        let next = now + Duration::from_secs(seconds).mul_f64(1.0 + draw.clamp(0.0, 1.0) / 10.0);
+        self.due = self.refresh_due.map_or(next, |due| due.min(next));
         self.running = false;
         self.failures = 0;
         self.sent = Some(sent);
@@ -100,9 +117,20 @@ impl Schedule {
         self.failures += 1;
     }
 
-    /// The server has answered, but what it serves cannot be used: whatever it said, it is looked at again before long.
+    /// The server has answered, but what it serves cannot be used, or not be kept: whatever it said, it is looked at again
+    /// before long.
     pub fn refresh_failed(&mut self, now: Instant, draw: f64) {
-        self.due = self.due.min(now + LONGEST_WAIT.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0));
+        let doubled = FIRST_REFRESH_WAIT.saturating_mul(1 << self.refresh_failures.min(16)).min(LONGEST_WAIT);
+        let again = now + doubled.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0);
+        self.due = self.due.min(again);
+        self.refresh_due = Some(again);
+        self.refresh_failures += 1;
+    }
+
+    /// Fresh metadata was verified.
+    pub fn refresh_succeeded(&mut self) {
+        self.refresh_failures = 0;
+        self.refresh_due = None;
     }
 
     /// How long it is until the next check-in. `None`: one is due, or under way.
@@ -195,7 +223,16 @@ mod tests {
         let mut schedule = Schedule::new(now);
         schedule.succeeded(pc("stable", 1), u64::MAX, now, 0.0);
         schedule.refresh_failed(now, 1.0);
+        assert_eq!(schedule.alarm(None), now + FIRST_REFRESH_WAIT);
+        schedule.succeeded(pc("stable", 1), u64::MAX, now, 0.0);
+        assert_eq!(schedule.alarm(None), now + FIRST_REFRESH_WAIT, "nor by being told of it");
+        for _ in 0..20 {
+            schedule.want(Why::Asked, now);
+            schedule.succeeded(pc("stable", 1), u64::MAX, now, 0.0);
+            schedule.refresh_failed(now, 1.0);
+        }
         assert_eq!(schedule.alarm(None), now + LONGEST_WAIT);
+        schedule.want(Why::Asked, now);
         schedule.succeeded(pc("stable", 1), 60, now, 0.0);
         schedule.refresh_failed(now, 1.0);
         assert_eq!(schedule.alarm(None), now + Duration::from_secs(60));

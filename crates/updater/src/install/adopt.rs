@@ -72,8 +72,7 @@ pub async fn adopt(layout: &Layout, path: &Path) -> Result<Adopted, InstallError
     }
     let package = place::Package { file: &file, manifest, observed: &observed };
     let made = place::prepare(layout, &slots, &package).await?;
-    slots.activate(&product, Some(&made.version), made.before.as_ref(), true, rand::random())?;
-    slots.settle(&product)?;
+    place::activate(layout, &slots, &product, &made.version, made.before.as_ref())?;
     place::drop_old_updaters(layout, &slots, std::slice::from_ref(&made));
     drop(alone);
     // It carries no choice: a service that does not run, or does not hear it, looks by itself.

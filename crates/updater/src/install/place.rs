@@ -15,7 +15,7 @@ use crate::{
     driver::carry::is_same,
     health,
     layout::Layout,
-    platform, site,
+    platform, self_update, site,
     slots::{Disk, Observed, RealDisk, SlotError, Slots},
 };
 
@@ -101,8 +101,7 @@ pub async fn place(
     replace_public(&layout.vendor_root(), policy.root)?;
     for each in &chosen {
         let Release { product, version, .. } = &each.entry.release;
-        slots.activate(product, Some(version), each.observed.current.as_ref(), true, rand::random())?;
-        slots.settle(product)?;
+        activate(layout, slots, product, version, each.observed.current.as_ref())?;
     }
     drop_old_updaters(layout, slots, &products);
     Ok(products)
@@ -130,7 +129,7 @@ pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_
         && slots.manifest(product, version).is_ok_and(|m| m == *manifest)
         && is_intact(&layout.version(product, version), manifest);
     let active = before.as_ref() == Some(version);
-    let mut fill = |into: &Path| unpack(file, into);
+    let mut fill = |into: &Path| unpack(slots, file, into);
     match (there, intact) {
         (false, _) => slots.stage(product, version, rand::random(), &mut fill)?,
         (true, false) => slots.renew(product, version, rand::random(), &mut fill)?,
@@ -144,7 +143,8 @@ pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_
     let made = Product { product: product.clone(), version: version.clone(), before, done };
     if done == Done::Installed && !rule.self_check.is_empty() {
         let program = layout.version(product, version).join(&rule.program);
-        if let Err(reason) = health::check(&program, &rule.self_check, health::LIMIT).await {
+        let limit = std::time::Duration::from_secs(rule.health.self_check_seconds.into());
+        if let Err(reason) = health::check(&program, &rule.self_check, limit).await {
             slots.remove(product, version, rand::random())?;
             return Err(InstallError::Unhealthy { product: product.clone(), version: version.clone(), reason });
         }
@@ -169,11 +169,9 @@ pub(super) fn read_manifest(mut file: &File) -> Result<Manifest, InstallError> {
     Ok(read.and_then(|_| package::read_manifest(&mut file)).map_err(|e| SlotError::Package(e.into()))?)
 }
 
-fn unpack(mut file: &File, into: &Path) -> Result<Manifest, SlotError> {
-    file.seek(SeekFrom::Start(0))
-        .map_err(package::Error::Io)
-        .and_then(|_| package::unpack(file, into))
-        .map_err(|e| SlotError::Package(e.into()))
+fn unpack(slots: &Slots, mut file: &File, into: &Path) -> Result<Manifest, SlotError> {
+    file.seek(SeekFrom::Start(0)).map_err(|e| SlotError::Package(package::Error::Io(e).into()))?;
+    slots.unpack(file, into)
 }
 
 /// Whether every file is what the vendor packed, with its final rights, and nothing else could have been put there.
@@ -190,6 +188,38 @@ fn is_intact(dir: &Path, manifest: &Manifest) -> bool {
                 && platform::has_mode(&path, file.mode)
                 && fs::read(&path).is_ok_and(|bytes| hex::encode(Sha256::digest(&bytes)) == file.sha256)
         })
+}
+
+/// Makes a version that is complete the active one. The updater brings its supervisor along, and is not on trial: whoever
+/// installs it is there to see.
+pub(super) fn activate(
+    layout: &Layout,
+    slots: &Slots,
+    product: &ProductId,
+    version: &Version,
+    before: Option<&Version>,
+) -> Result<(), InstallError> {
+    if *product == ProductId::updater() {
+        supervisor(layout, version)?;
+        self_update::end(layout, &RealDisk).map_err(disk(&layout.trial()))?;
+    }
+    slots.activate(product, Some(version), before, true, rand::random())?;
+    Ok(slots.settle(product)?)
+}
+
+/// Puts the supervisor that lies in a version of the updater at its own place. Versions of old have none.
+fn supervisor(layout: &Layout, version: &Version) -> Result<(), InstallError> {
+    let from = layout.version(&ProductId::updater(), version).join("bin/lockstep-supervisor");
+    let to = layout.supervisor();
+    let (Some(dir), true) = (to.parent(), from.is_file()) else { return Ok(()) };
+    platform::make_dir(dir, 0o755).map_err(disk(dir))?;
+    site::trusted_path(layout.root(), dir)?;
+    let beside = dir.join(".lockstep-supervisor.new");
+    let placed = fs::read(&from)
+        .and_then(|bytes| RealDisk.write_file(&beside, &bytes, 0o755))
+        .and_then(|()| RealDisk.rename(&beside, &to))
+        .and_then(|()| RealDisk.sync_dir(dir));
+    placed.map_err(disk(&to))
 }
 
 /// Keeps the updater and the newest other one. Whatever else is in the way is left for the next time.

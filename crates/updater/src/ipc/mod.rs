@@ -30,7 +30,7 @@ use std::{
 
 use protocol::{
     Timestamp, Version,
-    ipc::{PcStatus, Reply, Status},
+    ipc::{Fetched, Reply, Status},
     product::ProductId,
 };
 use tokio::sync::{mpsc, watch};
@@ -47,6 +47,8 @@ use limits::Limits;
 pub struct Hub {
     /// Where things stand.
     pub published: watch::Receiver<Published>,
+    /// How much of each package is here, while it is fetched.
+    pub fetching: watch::Receiver<BTreeMap<ProductId, Fetched>>,
     /// To the driver.
     pub events: mpsc::Sender<Event>,
     /// Vouches for users, once this PC is enrolled.
@@ -83,21 +85,13 @@ impl Hub {
             products: published.products,
             why: published.why,
             ticket: office.and_then(|o| o.issue(peer.uid, (self.clock)())),
+            fetching: self.fetching.borrow().clone(),
             problem: published.problem,
             last_contact: published.last_contact,
             decisions: published.decisions,
-            pc: PcStatus { fetching: self.fetched(&published.fetching), ..published.pc },
+            pc: published.pc,
             history: published.history,
         }
-    }
-
-    /// How far each download has got: the partial file's length says.
-    fn fetched(&self, fetching: &BTreeMap<ProductId, (String, u64)>) -> BTreeMap<ProductId, (u64, u64)> {
-        let so_far = |sha256: &str| {
-            let partial = self.layout.downloads().join(crate::download::partial_name(sha256));
-            std::fs::symlink_metadata(partial).map_or(0, |m| m.len())
-        };
-        fetching.iter().map(|(product, (sha256, length))| (product.clone(), (so_far(sha256), *length))).collect()
     }
 
     /// The product whose active version's program the peer runs, as the kernel shows it now. Looks at files.
@@ -158,7 +152,7 @@ pub fn news(old: Option<&Published>, new: &Published) -> Vec<Reply> {
         let now = line(new, product);
         if let Some((installed, state, why)) = now.clone().filter(|_| old.and_then(|o| line(o, product)) != now) {
             let detail = why.unwrap_or_default();
-            replies.push(Reply::Progress { product: product.clone(), installed, state, detail });
+            replies.push(Reply::Progress { product: product.clone(), installed, state, detail, bytes: None });
         }
     }
     let none = BTreeMap::new();
@@ -169,6 +163,26 @@ pub fn news(old: Option<&Published>, new: &Published) -> Vec<Reply> {
         }
     }
     replies
+}
+
+/// What a watcher is told of the packages that are being fetched: those of which there is more, or less, than it was told.
+pub fn fetched(
+    told: &BTreeMap<ProductId, Fetched>,
+    now: &BTreeMap<ProductId, Fetched>,
+    published: &Published,
+) -> Vec<Reply> {
+    let changed = now.iter().filter(|(product, bytes)| told.get(product) != Some(bytes));
+    let line = |(product, bytes): (&ProductId, &Fetched)| {
+        let state = published.products.get(product)?;
+        Some(Reply::Progress {
+            product: product.clone(),
+            installed: state.installed.clone(),
+            state: state.state,
+            detail: published.why.get(product).cloned().unwrap_or_default(),
+            bytes: Some(*bytes),
+        })
+    };
+    changed.filter_map(line).collect()
 }
 
 /// Whether a user may have another check-in now.

@@ -1,6 +1,7 @@
 //! One connection: frames in, replies out.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,12 +10,12 @@ use std::{
 use protocol::ipc::{FrameError, FrameReader, MAX_REQUEST, Reply, Request, Verb, frame};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::oneshot,
+    sync::{oneshot, watch::Receiver},
     time::timeout,
 };
 
 use super::{
-    Hub,
+    Hub, fetched,
     limits::Pace,
     may_check_now, news,
     rules::{Open, open},
@@ -30,6 +31,8 @@ const V: u32 = 1;
 const IDLE: Duration = Duration::from_secs(60);
 /// A peer that does not take a reply in this time is given up.
 const SLOW: Duration = Duration::from_secs(10);
+/// A watcher is told of the bytes of a package no more often than this.
+const BYTES_EVERY: Duration = Duration::from_millis(500);
 /// The driver answers a consent in this time.
 const DRIVER: Duration = Duration::from_secs(10);
 
@@ -145,19 +148,41 @@ async fn confirm_healthy(peer: Peer, hub: &Arc<Hub>) -> Reply {
 /// Tells everything once, then what changes. A watcher that says anything more is not understood and closed.
 async fn watch(mut stream: Stream, hub: &Hub) -> Result<(), Ended> {
     let mut published = hub.published.clone();
+    let mut fetching = hub.fetching.clone();
     let mut told = None;
+    let mut told_bytes = BTreeMap::new();
+    let mut again = tokio::time::Instant::now();
     loop {
         let now = published.borrow_and_update().clone();
         for reply in news(told.as_ref(), &now) {
             send(&mut stream, &reply).await?;
         }
+        if tokio::time::Instant::now() >= again {
+            let bytes = fetching.borrow_and_update().clone();
+            for reply in fetched(&told_bytes, &bytes, &now) {
+                send(&mut stream, &reply).await?;
+            }
+            told_bytes = bytes;
+            again = tokio::time::Instant::now() + BYTES_EVERY;
+        }
         told = Some(now);
         let mut byte = [0];
         tokio::select! {
             changed = published.changed() => if changed.is_err() { return Ok(()) },
+            // Waits only when something is fetched: a package brings thousands of changes.
+            () = more_bytes(&mut fetching, again) => {}
             read = stream.read(&mut byte) => return if read? == 0 { Ok(()) } else { Err(Ended::TooFast) },
         }
     }
+}
+
+/// Waits until there is more of a package, but not before `again`.
+async fn more_bytes<T>(fetching: &mut Receiver<T>, again: tokio::time::Instant) {
+    if fetching.changed().await.is_err() {
+        // Nothing is fetched any more; everything else goes on.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep_until(again).await;
 }
 
 async fn send(stream: &mut Stream, reply: &Reply) -> Result<(), Ended> {

@@ -5,6 +5,7 @@
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus, time::Duration};
 
+use lockstep_client::Updater;
 use protocol::{Version, product::ProductId};
 use tokio::{
     process::{Child, Command},
@@ -17,8 +18,6 @@ use crate::{
     platform,
     slots::{RealDisk, Slots},
 };
-
-mod follow;
 
 /// A program that is asked to end has this long, then it is ended.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -68,7 +67,8 @@ enum End {
 /// [`LauncherError`].
 pub async fn run(launch: Launch) -> Result<u8, LauncherError> {
     let (orders, mut restarts) = mpsc::channel(8);
-    tokio::spawn(follow::follow(launch.layout.socket(), launch.product.clone(), orders));
+    let (updater, product) = (Updater::on(launch.layout.socket()), launch.product.clone());
+    tokio::spawn(async move { updater.follow(product, orders).await });
     let mut ending = std::pin::pin!(platform::asked_to_end());
     let mut crashes = 0;
     loop {

@@ -34,7 +34,7 @@ pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Makes a directory, and its missing parents with mode 0755. An existing one is given the mode.
+/// Makes a directory, and its missing parents with mode 0755, and makes new names durable. An existing one is given the mode.
 ///
 /// # Errors
 /// Whatever the file system says; also when something other than a directory is there.
@@ -48,9 +48,23 @@ pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
                 return Err(io::Error::new(io::ErrorKind::NotADirectory, "something else is there"));
             }
         }
-        other => other?,
+        other => {
+            other?;
+            // Else a power cut could take a directory away together with everything that was made durable in it.
+            path.parent().map_or(Ok(()), sync_dir)?;
+        }
     }
     // Not left to the umask: a directory ends in its final rights whatever the service was started with.
+    set_mode(path, mode)
+}
+
+/// Makes a new directory with this mode, at no instant with more; an existing one is an error.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn make_new_dir(path: &Path, mode: u32) -> io::Result<()> {
+    fs::DirBuilder::new().mode(mode).create(path)?;
+    // The umask may have cut it.
     set_mode(path, mode)
 }
 
@@ -127,12 +141,29 @@ pub fn own_program() -> io::Result<File> {
 /// started from below `versions` has such a place.
 pub fn is_replaced(versions: &Path, current: &Path) -> bool {
     let own = Path::new("/proc/self/exe");
-    let from_there =
-        fs::read_link(own).and_then(|program| Ok(program.starts_with(versions.canonicalize()?))).unwrap_or(false);
-    match (from_there, file_id(own), file_id(current)) {
+    match (runs_from(versions), file_id(own), file_id(current)) {
         (true, Ok(own), Ok(current)) => own != current,
         _ => false,
     }
+}
+
+/// Whether this process was started from below a directory.
+pub fn runs_from(dir: &Path) -> bool {
+    let own = fs::read_link("/proc/self/exe");
+    own.and_then(|program| Ok(program.starts_with(dir.canonicalize()?))).unwrap_or(false)
+}
+
+/// The version below a directory of versions that this process was started from.
+pub fn runs_version(versions: &Path) -> Option<protocol::Version> {
+    let program = fs::read_link("/proc/self/exe").ok()?;
+    let below = program.strip_prefix(versions.canonicalize().ok()?).ok()?;
+    below.iter().next()?.to_str()?.parse().ok()
+}
+
+/// Whether a process is this one's parent, and runs as the same user.
+pub fn is_parent(pid: u32) -> bool {
+    let parent = rustix::process::getppid().and_then(|parent| u32::try_from(parent.as_raw_nonzero().get()).ok());
+    parent == Some(pid) && fs::metadata(format!("/proc/{pid}")).is_ok_and(|m| m.uid() == own_uid())
 }
 
 /// Becomes another program, in the place of this one. Returns only when that fails.
@@ -325,14 +356,6 @@ impl Listener {
         let peer = Peer { uid: credentials.uid(), pid, started: pid.and_then(start_time) };
         Ok((stream, peer))
     }
-}
-
-/// Connects to the updater's socket.
-///
-/// # Errors
-/// Whatever the system says.
-pub async fn connect(path: &Path) -> io::Result<Stream> {
-    UnixStream::connect(path).await
 }
 
 /// Waits until this process is asked to end: SIGTERM, SIGINT or SIGHUP.

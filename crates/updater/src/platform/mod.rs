@@ -1,5 +1,10 @@
 //! What differs between operating systems. Everything else in this crate is the same everywhere.
 
+mod background;
+mod memory;
+pub use background::{from_background, in_background};
+pub use memory::{give_memory_back, prefer_small_memory};
+
 #[cfg(unix)]
 mod foreign;
 #[cfg(unix)]

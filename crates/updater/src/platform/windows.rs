@@ -37,6 +37,14 @@ pub fn make_dir(_path: &Path, _mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// Always, for now.
+pub fn make_new_dir(_path: &Path, _mode: u32) -> io::Result<()> {
+    not_yet()
+}
+
+/// As on Linux.
+///
+/// # Errors
+/// Always, for now.
 pub fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     not_yet()
 }
@@ -88,6 +96,21 @@ pub fn own_program() -> io::Result<File> {
 
 /// As on Linux.
 pub fn is_replaced(_versions: &Path, _current: &Path) -> bool {
+    false
+}
+
+/// Nothing is started from below a directory of versions yet.
+pub fn runs_from(_dir: &Path) -> bool {
+    false
+}
+
+/// As [`runs_from`].
+pub fn runs_version(_versions: &Path) -> Option<protocol::Version> {
+    None
+}
+
+/// There is no supervisor on Windows yet.
+pub fn is_parent(_pid: u32) -> bool {
     false
 }
 
@@ -240,15 +263,6 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
         not_yet()
     }
-}
-
-/// As on Linux.
-///
-/// # Errors
-/// Always, for now.
-#[expect(clippy::unused_async, reason = "as on Linux")]
-pub async fn connect(_path: &Path) -> io::Result<Stream> {
-    not_yet()
 }
 
 /// Waits until this process is asked to end.

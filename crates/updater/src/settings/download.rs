@@ -236,8 +236,13 @@ mod tests {
 
     #[test]
     fn a_password_is_not_repeated_in_an_error() {
-        // What follows the message shows the line of the file, which whoever can read the log of the service could see.
-        let error = ProxyAddress::try_from("socks5://kim:secret@proxy:1080".to_owned()).unwrap_err();
-        assert!(!error.contains("secret"));
+        for bad in [
+            "proxy = \"socks5://kim:secret@proxy:1080\"",
+            "proxi = \"http://kim:secret@proxy\"",
+            "proxy = \"http://secret",
+        ] {
+            let error = crate::settings::parse(format!("[download]\n{bad}\n").as_bytes()).unwrap_err();
+            assert!(error.starts_with("line 2: ") && !error.contains("secret"), "{error}");
+        }
     }
 }

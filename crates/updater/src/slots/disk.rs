@@ -1,10 +1,11 @@
 //! The file system behind a trait, so that a test can fail, lose or reorder what it is asked to do.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
+
+use release::package::{NewFile, Place};
 
 use crate::platform;
 
@@ -16,17 +17,28 @@ pub trait Disk: Send + Sync {
     /// Also when something is there.
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
 
-    /// Makes a directory and its parents (0755) unless they are there.
+    /// Makes a directory and its parents (0755) unless they are there, and the names of those it makes durable.
     ///
     /// # Errors
     /// Whatever the system says.
     fn ensure_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// Makes a new file with this mode, to be written and made durable by the caller.
+    ///
+    /// # Errors
+    /// Also when something is there.
+    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn NewFile>>;
+
     /// Writes a file and makes its content durable, not yet its name. An existing one is replaced.
     ///
     /// # Errors
     /// Whatever the system says.
-    fn write_file(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
+    fn write_file(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        self.remove_file(path)?;
+        let mut file = self.create_file(path, mode)?;
+        file.write_all(bytes)?;
+        file.sync()
+    }
 
     /// Reads a file. `None`: there is none.
     ///
@@ -98,9 +110,26 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let beside = dir.join(format!(".{name}.new"));
-    disk.write_file(&beside, bytes, 0o600)?;
-    disk.rename(&beside, path)?;
+    let replaced = disk.write_file(&beside, bytes, 0o600).and_then(|()| disk.rename(&beside, path));
+    if let Err(error) = replaced {
+        // Where this fails too, the next start sweeps it.
+        drop(disk.remove_file(&beside));
+        return Err(error);
+    }
     disk.sync_dir(dir)
+}
+
+/// Removes what [`replace_file`] leaves in a directory when the process is killed in it.
+///
+/// # Errors
+/// Whatever the disk says.
+pub fn sweep_replaced(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    for name in disk.list(dir)? {
+        if name.starts_with('.') && name.ends_with(".new") {
+            disk.remove_file(&dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The disk of this machine.
@@ -109,19 +138,15 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
-        fs::create_dir(path)?;
-        platform::set_mode(path, mode)
+        platform::make_new_dir(path, mode)
     }
 
     fn ensure_dir(&self, path: &Path) -> io::Result<()> {
         platform::make_dir(path, 0o755)
     }
 
-    fn write_file(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        self.remove_file(path)?;
-        let mut file = platform::create_new(path, mode)?;
-        file.write_all(bytes)?;
-        file.sync_all()
+    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn NewFile>> {
+        Ok(Box::new(platform::create_new(path, mode)?))
     }
 
     fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -177,6 +202,27 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         platform::sync_dir(path)
+    }
+}
+
+/// A disk as the place that a package is unpacked to: so its content takes the same way as everything else.
+pub(super) struct Unpacking<'a>(pub &'a dyn Disk);
+
+impl Place for Unpacking<'_> {
+    fn is_fresh(&self, dir: &Path) -> io::Result<bool> {
+        Ok(self.0.list(dir)?.is_empty())
+    }
+
+    fn make_public_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.make_dir(path, 0o755)
+    }
+
+    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn NewFile>> {
+        self.0.create_file(path, mode)
+    }
+
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
     }
 }
 

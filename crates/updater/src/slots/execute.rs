@@ -77,7 +77,9 @@ impl Execution<'_> {
             Step::Point { link, to } => {
                 let link = product.join(link);
                 let target = PathBuf::from("versions").join(to.to_string());
-                disk.symlink(&target, &link)
+                // An attempt before this one may have given the version its name without having made that durable.
+                disk.sync_dir(&versions)
+                    .and_then(|()| disk.symlink(&target, &link))
                     .and_then(|()| disk.rename(&link, &current))
                     .and_then(|()| disk.sync_dir(&product))
                     .map_err(SlotError::disk("switching the active version"))
@@ -102,7 +104,7 @@ impl Execution<'_> {
         let product = self.layout.product(self.product);
         for step in steps {
             let undone = match step {
-                Step::MakeScratch { dir } => self.disk.remove_tree(&versions.join(dir)),
+                Step::MakeScratch { dir } => self.drop_scratch(&versions, dir),
                 Step::Point { link, .. } => {
                     self.disk.remove_file(&product.join(link)).and_then(|()| self.point_back(operation))
                 }
@@ -120,6 +122,15 @@ impl Execution<'_> {
         if let Err(error) = self.end(operation) {
             tracing::warn!(product = %self.product, %error, "the journal's entry is left for recovery");
         }
+    }
+
+    /// An exchange may have happened although making it durable failed: then the scratch name is the old copy's, which must
+    /// stay whole for as long as a power cut can bring its old name back.
+    fn drop_scratch(&self, versions: &Path, dir: &str) -> std::io::Result<()> {
+        if self.disk.list(versions)?.iter().any(|name| name == dir) {
+            self.disk.sync_dir(versions)?;
+        }
+        self.disk.remove_tree(&versions.join(dir))
     }
 
     /// The rename may have happened although making it durable failed: then the old link is put back, or, where there

@@ -19,7 +19,10 @@ use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 use protocol::{Version, product::ProductId};
 use release::package::Manifest;
 
-use crate::{layout::Layout, platform};
+use crate::{
+    layout::{Layout, SUPERVISOR_DIR},
+    platform,
+};
 
 pub mod disk;
 pub mod execute;
@@ -68,7 +71,7 @@ pub enum SlotError {
 }
 
 impl SlotError {
-    fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Disk { what, source }
     }
@@ -114,7 +117,7 @@ impl Slots {
     /// The products that have a directory here; none when that cannot be read.
     pub fn products(&self) -> Vec<ProductId> {
         let names = self.disk.list(&self.layout.products()).unwrap_or_default();
-        names.iter().filter_map(|name| name.parse().ok()).collect()
+        names.iter().filter(|name| *name != SUPERVISOR_DIR).filter_map(|name| name.parse().ok()).collect()
     }
 
     /// What is there of one product.
@@ -158,6 +161,15 @@ impl Slots {
     ) -> Result<(), SlotError> {
         let operation = Operation::Stage { version: version.clone(), scratch };
         self.run(product, operation, fill, true)
+    }
+
+    /// Unpacks a package into the directory that [`Slots::stage`] and [`Slots::renew`] have made for it.
+    ///
+    /// # Errors
+    /// [`SlotError::Package`].
+    pub fn unpack(&self, package: impl io::Read, into: &Path) -> Result<Manifest, SlotError> {
+        release::package::unpack_at(&disk::Unpacking(self.disk.as_ref()), package, into)
+            .map_err(|e| SlotError::Package(e.into()))
     }
 
     /// Puts a whole copy of a version in the place of the one that is there. At every instant one of the two has the
@@ -237,6 +249,16 @@ impl Slots {
         recover::recover(&self.layout, self.disk.as_ref(), &self.journal, self, mine)
     }
 
+    /// Removes what an operation has left that failed in its middle, and whose undoing failed too.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn sweep(&self, product: &ProductId) -> Result<(), SlotError> {
+        let _alone = self.take_turn()?;
+        let observed = self.observe(product).map_err(SlotError::disk("looking at the installed versions"))?;
+        recover::sweep(&self.layout, self.disk.as_ref(), product, &observed)
+    }
+
     fn take_turn(&self) -> Result<Option<fs::File>, SlotError> {
         match self.alone {
             Alone::EachTime => exclusive(&self.layout).map(Some),
@@ -269,7 +291,7 @@ pub fn exclusive(layout: &Layout) -> Result<fs::File, SlotError> {
         .map_err(SlotError::disk("waiting for another program that changes versions"))
 }
 
-/// The service changes every product but itself, which the installer changes.
+/// The service changes every product, and itself only where a supervisor watches over that; else the installer does.
 pub fn is_of_the_service(product: &ProductId) -> bool {
     *product != ProductId::updater()
 }

@@ -42,10 +42,9 @@ pub(super) fn recover(
         }
         Err(error) => return Err(SlotError::disk("reading the journal")(error)),
     };
-    let products = disk.list(&layout.products()).map_err(SlotError::disk("listing the products"))?;
     journal.adopt(entries.clone());
     let mut interrupted = Vec::new();
-    for product in products.iter().filter_map(|name| name.parse().ok()).filter(mine) {
+    for product in slots.products().into_iter().filter(mine) {
         let looking = SlotError::disk("looking at the installed versions");
         let observed = slots.observe(&product).map_err(looking)?;
         sweep(layout, disk, &product, &observed)?;
@@ -60,21 +59,27 @@ pub(super) fn recover(
     Ok(interrupted)
 }
 
-fn sweep(layout: &Layout, disk: &dyn Disk, product: &ProductId, observed: &Observed) -> Result<(), SlotError> {
+pub(super) fn sweep(
+    layout: &Layout,
+    disk: &dyn Disk,
+    product: &ProductId,
+    observed: &Observed,
+) -> Result<(), SlotError> {
     let versions = layout.versions(product);
+    // A rename may have happened without having been made durable. First of all it is: what it took out of sight must not
+    // come back, after a power cut, with half of its files gone.
+    for dir in [layout.product(product), versions.clone()] {
+        match disk.sync_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.map_err(SlotError::disk("making the versions durable"))?,
+        }
+    }
     for name in &observed.leftovers {
         tracing::info!(%product, name, "removing what an interrupted operation left");
         disk.remove_tree(&versions.join(name)).map_err(SlotError::disk("removing leftovers"))?;
     }
     for name in &observed.stray_links {
         disk.remove_file(&layout.product(product).join(name)).map_err(SlotError::disk("removing leftovers"))?;
-    }
-    // A rename may have happened without having been made durable.
-    for dir in [layout.product(product), versions] {
-        match disk.sync_dir(&dir) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            other => other.map_err(SlotError::disk("making the versions durable"))?,
-        }
     }
     Ok(())
 }

@@ -247,8 +247,8 @@ impl Disk for FailingDisk {
     fn ensure_dir(&self, path: &Path) -> io::Result<()> {
         self.change().and_then(|()| RealDisk.ensure_dir(path))
     }
-    fn write_file(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        self.change().and_then(|()| RealDisk.write_file(path, bytes, mode))
+    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn release::package::NewFile>> {
+        self.change().and_then(|()| RealDisk.create_file(path, mode))
     }
     fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         RealDisk.read_file(path)

@@ -14,17 +14,21 @@ use std::{
 use lockstep_updater::download::{DownloadError, Limits, Wanted, download, partial_name};
 use sha2::{Digest, Sha256};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     time::sleep,
 };
 
-const LIMITS: Limits =
-    Limits { idle: Duration::from_millis(400), window: Duration::from_millis(300), least_per_window: 1000 };
+pub const LIMITS: Limits = Limits {
+    idle: Duration::from_millis(400),
+    window: Duration::from_millis(300),
+    least_per_window: 1000,
+    whole: None,
+};
 
 /// How a source behaves.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+pub enum Manner {
     Good,
     NoRanges,
     /// Breaks off after so many bytes.
@@ -34,22 +38,42 @@ enum Manner {
     /// Chunked, and longer than signed by this.
     Endless,
     OtherBytes,
+    /// Good bytes up to here, then others.
+    TurnsBad(usize),
+    /// Says that so many bytes come, and sends them.
+    Sends(usize),
+    /// Answers every range with 416.
+    Unsatisfiable,
     /// Answers a range with another one.
     WrongRange,
+    /// To another path of its own.
     Redirects,
+    /// To a file.
+    RedirectsToFile,
+    NotFound,
 }
 
-struct Source {
-    url: String,
-    requests: Arc<AtomicUsize>,
-    sent: Arc<AtomicU64>,
+pub struct Source {
+    pub url: String,
+    pub requests: Arc<AtomicUsize>,
+    pub sent: Arc<AtomicU64>,
 }
 
-fn content() -> Vec<u8> {
+impl Source {
+    pub fn asked(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+}
+
+pub fn content() -> Vec<u8> {
     (0..300_000u32).map(|i| (i * 7 % 251) as u8).collect()
 }
 
-async fn source(manner: Manner) -> Source {
+pub async fn source(manner: Manner) -> Source {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/package", listener.local_addr().unwrap());
     let (requests, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
@@ -65,7 +89,10 @@ async fn source(manner: Manner) -> Source {
     source
 }
 
-async fn answer(mut stream: TcpStream, manner: Manner, sent: Arc<AtomicU64>) -> io::Result<()> {
+pub async fn answer<S>(mut stream: S, manner: Manner, sent: Arc<AtomicU64>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
@@ -75,6 +102,7 @@ async fn answer(mut stream: TcpStream, manner: Manner, sent: Arc<AtomicU64>) -> 
     let all = content();
     let whole = all.len();
     let (status, from) = match from.filter(|_| manner != Manner::NoRanges) {
+        Some(_) if manner == Manner::Unsatisfiable => ("416 No".to_owned(), whole),
         Some(from) if manner == Manner::WrongRange => {
             (format!("206 P\r\nContent-Range: bytes {}-", from + 1), from + 1)
         }
@@ -85,11 +113,23 @@ async fn answer(mut stream: TcpStream, manner: Manner, sent: Arc<AtomicU64>) -> 
     if manner == Manner::OtherBytes {
         body.iter_mut().for_each(|b| *b ^= 1);
     }
+    if let Manner::TurnsBad(at) = manner {
+        body.iter_mut().enumerate().filter(|(i, _)| from + i >= at).for_each(|(_, b)| *b ^= 1);
+    }
+    if let Manner::Sends(length) = manner {
+        body.resize(length, 0);
+    }
     let length = match manner {
         Manner::Endless => "Transfer-Encoding: chunked".to_owned(),
         Manner::Redirects => {
-            stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n").await?;
-            return Ok(());
+            return stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n").await;
+        }
+        Manner::RedirectsToFile => {
+            let head = b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n";
+            return stream.write_all(head).await;
+        }
+        Manner::NotFound => {
+            return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
         }
         _ => format!("Content-Length: {}", body.len()),
     };
@@ -124,23 +164,27 @@ async fn answer(mut stream: TcpStream, manner: Manner, sent: Arc<AtomicU64>) -> 
 }
 
 async fn fetch(source: &Source, dir: &std::path::Path) -> Result<Vec<u8>, DownloadError> {
+    fetch_within(source, dir, LIMITS).await
+}
+
+async fn fetch_within(source: &Source, dir: &std::path::Path, limits: Limits) -> Result<Vec<u8>, DownloadError> {
     let all = content();
     let sha256 = hex::encode(Sha256::digest(&all));
     let client = reqwest_client();
     let wanted = Wanted { length: all.len() as u64, sha256: &sha256 };
-    let mut file = download(&client, &source.url, dir, wanted, LIMITS).await?;
+    let mut file = download(&client, &source.url, dir, wanted, limits).await?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
     file.seek(SeekFrom::Start(0)).unwrap();
     Ok(bytes)
 }
 
-fn reqwest_client() -> reqwest::Client {
+pub fn reqwest_client() -> reqwest::Client {
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
-fn kept(dir: &std::path::Path) -> u64 {
+pub fn kept(dir: &std::path::Path) -> u64 {
     let name = partial_name(&hex::encode(Sha256::digest(content())));
     fs::metadata(dir.join(name)).map_or(0, |m| m.len())
 }
@@ -177,14 +221,47 @@ async fn a_source_without_ranges_is_read_from_the_start() {
 }
 
 #[tokio::test]
-async fn a_range_that_was_not_asked_for_is_refused_and_the_next_attempt_starts_afresh() {
+async fn a_source_that_cannot_go_on_is_asked_for_the_whole() {
+    for manner in [Manner::WrongRange, Manner::Unsatisfiable] {
+        let dir = tempfile::tempdir().unwrap();
+        let broken = source(Manner::Breaks(1000)).await;
+        assert!(fetch(&broken, dir.path()).await.is_err());
+        let source = source(manner).await;
+        assert_eq!(fetch(&source, dir.path()).await.unwrap(), content());
+        assert_eq!(source.asked(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_is_here_is_not_given_up_for_a_package_of_another_length() {
     let dir = tempfile::tempdir().unwrap();
-    let broken = source(Manner::Breaks(1000)).await;
+    let broken = source(Manner::Breaks(200_000)).await;
     assert!(fetch(&broken, dir.path()).await.is_err());
-    let wrong = source(Manner::WrongRange).await;
-    assert!(matches!(fetch(&wrong, dir.path()).await, Err(DownloadError::Status { .. })));
+    for length in [0, 99_999, 100_001, 5_000_000] {
+        let wrong = source(Manner::Sends(length)).await;
+        let error = fetch(&wrong, dir.path()).await.unwrap_err();
+        assert!(matches!(error, DownloadError::NotSigned { .. }), "{length}: {error}");
+        assert_eq!(kept(dir.path()), 200_000, "{length}");
+    }
     let good = source(Manner::Good).await;
     assert_eq!(fetch(&good, dir.path()).await.unwrap(), content());
+    assert_eq!(good.sent(), 100_000);
+}
+
+#[tokio::test]
+async fn good_bytes_and_then_bad_ones_are_refused_and_what_they_spoiled_is_fetched_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let turns = source(Manner::TurnsBad(150_000)).await;
+    assert!(matches!(fetch(&turns, dir.path()).await, Err(DownloadError::NotSigned { .. })));
+    assert_eq!(kept(dir.path()), 0);
+    // Bad bytes that lie there as if they were a beginning.
+    let name = partial_name(&hex::encode(Sha256::digest(content())));
+    let mut beginning = content()[..200_000].to_vec();
+    beginning[199_999] ^= 1;
+    fs::write(dir.path().join(&name), beginning).unwrap();
+    let good = source(Manner::Good).await;
+    assert_eq!(fetch(&good, dir.path()).await.unwrap(), content());
+    assert_eq!((good.asked(), good.sent()), (2, 400_000));
 }
 
 #[tokio::test]
@@ -207,15 +284,14 @@ async fn other_bytes_are_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_poisoned_partial_file_is_noticed() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_poisoned_partial_file_is_noticed_and_fetched_anew() {
     let name = partial_name(&hex::encode(Sha256::digest(content())));
-    fs::write(dir.path().join(&name), vec![9; 1000]).unwrap();
-    let good = source(Manner::Good).await;
-    assert!(matches!(fetch(&good, dir.path()).await, Err(DownloadError::NotSigned { .. })));
-    assert_eq!(fetch(&good, dir.path()).await.unwrap(), content());
-    fs::write(dir.path().join(&name), vec![9; 400_000]).unwrap();
-    assert_eq!(fetch(&good, dir.path()).await.unwrap(), content());
+    for length in [1000, 300_000, 400_000] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(&name), vec![9; length]).unwrap();
+        let good = source(Manner::Good).await;
+        assert_eq!(fetch(&good, dir.path()).await.unwrap(), content(), "{length}");
+    }
 }
 
 #[tokio::test]
@@ -242,6 +318,17 @@ async fn a_source_that_stalls_or_trickles_is_left() {
         assert!(matches!(fetch(&source, dir.path()).await, Err(DownloadError::Stalled { .. })));
         assert!(began.elapsed() < Duration::from_secs(5));
     }
+}
+
+#[tokio::test]
+async fn a_source_that_drips_for_ever_is_left_at_the_deadline_and_its_bytes_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = source(Manner::Trickles).await;
+    let limits = Limits { least_per_window: 1, whole: Some(Duration::from_millis(1500)), ..LIMITS };
+    let began = Instant::now();
+    assert!(matches!(fetch_within(&source, dir.path(), limits).await, Err(DownloadError::Stalled { .. })));
+    assert!(began.elapsed() >= Duration::from_millis(1500) && began.elapsed() < Duration::from_secs(20));
+    assert!(kept(dir.path()) > 0);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use std::{
 use lockstep_updater::{
     driver::{Driver, Event, Published, Setup, Why},
     record::RecordFile,
+    services::Systemd,
     slots::{RealDisk, Slots},
     source::{Metadata, Source, Trouble},
 };
@@ -58,7 +59,7 @@ impl Source for World {
         let now = Timestamp::now();
         let directives = site.products.keys().map(|p| directive(p, &site, &catalog, &device, now, 1)).collect();
         self.reports.lock().unwrap().push(device);
-        Ok(DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600 })
+        Ok(DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600, downloads: Default::default() })
     }
 
     async fn refresh(&self, now: Timestamp) -> Result<Metadata, Trouble> {
@@ -125,6 +126,8 @@ impl Rig {
             policy: None,
             machine: Default::default(),
             clock,
+            systemd: Systemd::default(),
+            supervised: false,
         });
         driver.recover().await.unwrap();
         let (events, published) = (driver.events(), driver.published());

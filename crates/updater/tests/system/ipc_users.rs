@@ -82,6 +82,7 @@ fn service() -> Service {
     let identity = Identity::create(pc.layout.identity(), Arc::new(RealDisk), "pc-1".into(), key).unwrap();
     let hub = Hub {
         published: published.subscribe(),
+        fetching: watch::Sender::default().subscribe(),
         events,
         tickets: watch::Sender::new(Some(identity.tickets())).subscribe(),
         slots: pc.slots.clone(),

@@ -40,6 +40,7 @@ impl Desk {
     fn listen(&self) {
         let hub = Hub {
             published: self.published.subscribe(),
+            fetching: watch::Sender::default().subscribe(),
             events: mpsc::channel(1).0,
             tickets: watch::Sender::new(None).subscribe(),
             slots: self.pc.slots.clone(),

@@ -2,7 +2,12 @@
 
 #![cfg(unix)]
 
+#[cfg(target_os = "linux")]
+mod crash_service;
+mod crash_sim;
 mod download;
+mod download_places;
+mod download_site;
 mod driver;
 mod fixture;
 mod install;
@@ -12,6 +17,9 @@ mod ipc_users;
 mod launcher;
 mod policies;
 mod power_cut;
+mod self_update;
 mod site;
+#[cfg(target_os = "linux")]
+mod tracer;
 mod trust;
 mod vendor;

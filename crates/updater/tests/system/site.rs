@@ -18,7 +18,7 @@ use protocol::{
     catalog::Catalog,
     device::Device,
     directive,
-    message::{DeviceCheckIn, DeviceDirectives},
+    message::{DeviceCheckIn, DeviceDirectives, Downloads},
     policy::UpgradePolicy,
     product::ProductId,
     site::{Site as Choices, SiteProduct},
@@ -39,14 +39,18 @@ pub struct World {
     pub catalog: Catalog,
     /// What it orders instead, about the connector.
     pub orders: Option<Decision>,
+    /// What it says about fetching packages.
+    pub downloads: Downloads,
+    /// Requests below `/tuf/targets/`.
+    pub asked: usize,
     /// What it was told.
     pub reports: Vec<Device>,
 }
 
 pub struct Site {
     pub world: Arc<Mutex<World>>,
-    address: String,
-    certificate: String,
+    pub address: String,
+    pub certificate: String,
 }
 
 impl Site {
@@ -96,6 +100,11 @@ impl Site {
         self.world.lock().unwrap().orders = Some(decision);
     }
 
+    /// The last report.
+    pub fn last_report(&self) -> Option<Device> {
+        self.world.lock().unwrap().reports.last().cloned()
+    }
+
     /// Whether the last report says this about the connector.
     pub fn was_told(&self, words: &str) -> bool {
         let world = self.world.lock().unwrap();
@@ -105,13 +114,21 @@ impl Site {
 
     /// The real service on a PC that has these releases, and belongs to this site.
     pub fn pc(&self, root: &Path, vendor: &Vendor, installed: &[&Release]) -> Service {
+        self.installs(root, vendor, installed);
+        Service::start(root, Path::new(UPDATER))
+    }
+
+    /// A PC of this site gets these releases from an installer.
+    pub fn installs(&self, root: &Path, vendor: &Vendor, installed: &[&Release]) {
         let folder = root.with_extension("folder");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
         vendor.folder(&folder, installed, None);
         let profile = json!({ "v": 1, "server": self.address, "enrolment_key": "k", "certificate": self.certificate });
         fs::write(folder.join("site.json"), profile.to_string()).unwrap();
         let output = crate::install::install(&folder, root);
         assert!(crate::install::succeeded(&output));
-        Service::start(root, Path::new(UPDATER))
     }
 }
 
@@ -132,10 +149,18 @@ impl Drop for Service {
 
 impl Service {
     pub fn start(root: &Path, program: &Path) -> Self {
-        let log = fs::File::create(root.with_extension("log")).unwrap();
-        let process = Command::new(program).args(["run", "--root"]).arg(root).stderr(log).stdin(Stdio::null()).spawn();
-        let layout = Layout::new(root).unwrap();
-        let service = Self { layout, process: process.unwrap(), checks: 0.into() };
+        Self::with(root, Command::new(program).args(["run", "--root"]).arg(root))
+    }
+
+    /// Whatever starts the service for this root.
+    pub fn with(root: &Path, command: &mut Command) -> Self {
+        let log = fs::File::options().append(true).create(true).open(root.with_extension("log")).unwrap();
+        // A service that asked its environment would reach nobody.
+        for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"] {
+            command.env(proxy, "http://127.0.0.1:9");
+        }
+        let process = command.stderr(log).stdin(Stdio::null()).spawn().unwrap();
+        let service = Self { layout: Layout::new(root).unwrap(), process, checks: 0.into() };
         service.until("it answers", |_| true);
         service
     }
@@ -178,7 +203,12 @@ impl Service {
 
     /// The connector's active version.
     pub fn connector(&self) -> String {
-        let link = fs::read_link(self.layout.current(&ProductId::connector())).unwrap();
+        self.active("connector")
+    }
+
+    /// A product's active version.
+    pub fn active(&self, product: &str) -> String {
+        let link = fs::read_link(self.layout.current(&product.parse().unwrap())).unwrap();
         link.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
@@ -227,6 +257,7 @@ fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>)
         return found(world.metadata.get(name));
     }
     if let Some(name) = path.strip_prefix("/tuf/targets/") {
+        world.asked += 1;
         return found(world.targets.get(name));
     }
     match path {
@@ -242,19 +273,23 @@ fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>)
 }
 
 fn decide(world: &World, device: &Device) -> DeviceDirectives {
+    let site = world.choices.clone().with_updater();
+    let honest = |product| directive(product, &site, &world.catalog, device, Timestamp::now(), 1);
     let product = ProductId::connector();
-    let directive = match &world.orders {
+    let about_connector = match &world.orders {
         Some(decision) => Directive {
-            product,
+            product: product.clone(),
             decision: decision.clone(),
             policy: UpgradePolicy::Silent,
             terms: Default::default(),
             server: None,
             why: "because I say so".into(),
         },
-        None => directive(&product, &world.choices, &world.catalog, device, Timestamp::now(), 1),
+        None => honest(&product),
     };
-    DeviceDirectives { v: 1, directives: vec![directive], next_check_in_seconds: 3600 }
+    let others = site.products.keys().filter(|p| **p != product).map(honest);
+    let directives = others.chain([about_connector]).collect();
+    DeviceDirectives { v: 1, directives, next_check_in_seconds: 3600, downloads: world.downloads.clone() }
 }
 
 /// A directory that every user may pass, for the PCs of one test.

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 pub const UPDATER: &str = env!("CARGO_BIN_EXE_lockstep-updater");
 pub const LAUNCHER: &str = env!("CARGO_BIN_EXE_lockstep-launcher");
+pub const SUPERVISOR: &str = env!("CARGO_BIN_EXE_lockstep-supervisor");
 pub const FAR: &str = "2099-01-01T00:00:00Z";
 
 /// One state of a vendor's repository, to be changed and signed at will.
@@ -62,6 +63,27 @@ impl Release {
     pub fn real_updater(version: &str) -> Self {
         let [updater, launcher] = [UPDATER, LAUNCHER].map(|program| fs::read(program).unwrap());
         let files = [("bin/lockstep-launcher", 0o755, &launcher[..]), ("bin/lockstep-updater", 0o755, &updater[..])];
+        Self::of("updater", version, &files)
+    }
+
+    /// The same with the supervisor, which the installer puts at its own place.
+    pub fn supervised_updater(version: &str) -> Self {
+        // Without what only debuggers read: it is hashed, packed, sent and unpacked again and again, unoptimised.
+        let dir = tempfile::tempdir().unwrap();
+        let small = dir.path().join("lockstep-updater");
+        let stripped = std::process::Command::new("strip").arg("-o").arg(&small).arg(UPDATER).status();
+        assert!(stripped.is_ok_and(|s| s.success()), "this test needs strip: apt-get install binutils");
+        Self::updater_like(version, &fs::read(small).unwrap())
+    }
+
+    /// An updater that is this script, as if its vendor had built a broken one.
+    pub fn broken_updater(version: &str, script: &str) -> Self {
+        Self::updater_like(version, format!("#!/bin/sh\n{script}\n").as_bytes())
+    }
+
+    fn updater_like(version: &str, program: &[u8]) -> Self {
+        let supervisor = fs::read(SUPERVISOR).unwrap();
+        let files = [("bin/lockstep-supervisor", 0o755, &supervisor[..]), ("bin/lockstep-updater", 0o755, program)];
         Self::of("updater", version, &files)
     }
 

@@ -89,7 +89,7 @@ fn supervise(
     loop {
         let on_trial = files.trial();
         if let Some(trial) = &on_trial {
-            if trial.starts.max(seen) >= STARTS {
+            if files.is_condemned(trial) || trial.starts.max(seen) >= STARTS {
                 let reason = format!("it ended {STARTS} times before it had come up{why}");
                 files.go_back(trial, &reason).unwrap_or_else(|e| eprintln!("lockstep-supervisor: cannot go back: {e}"));
                 seen = 0;

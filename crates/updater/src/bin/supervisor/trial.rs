@@ -50,6 +50,13 @@ impl Files {
         (active == Path::new("versions").join(&trial.new)).then_some(trial)
     }
 
+    /// Whether it was already decided to leave it.
+    pub fn is_condemned(&self, trial: &Trial) -> bool {
+        let text = fs::read_to_string(self.state.join("trial-failed")).unwrap_or_default();
+        text.starts_with("lockstep-trial-failed 1\n")
+            && text.lines().any(|l| l.strip_prefix("version ") == Some(&trial.new))
+    }
+
     /// Notes that it is started once more.
     pub fn count(&self, trial: &Trial) -> io::Result<()> {
         let text = format!("lockstep-trial 1\nnew {}\nold {}\nstarts {}\n", trial.new, trial.old, trial.starts + 1);
@@ -70,7 +77,9 @@ impl Files {
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(500).collect();
         eprintln!("lockstep-supervisor: going back from {} to {}: {reason}", trial.new, trial.old);
         let text = format!("lockstep-trial-failed 1\nversion {}\nat {at}\nreason {reason}\n", trial.new);
-        self.replace("trial-failed", &text)?;
+        if !self.is_condemned(trial) {
+            self.replace("trial-failed", &text)?;
+        }
         // The updater removes links of this form when it starts, should this process be killed here.
         let link = self.product.join(".current-supervisor");
         remove(&link)?;

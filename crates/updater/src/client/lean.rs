@@ -1,0 +1,137 @@
+//! A check-in in few bytes: thousands of PCs send one every few minutes, and hardly anything in it changes.
+//!
+//! Nothing is left out that is not read back as the same: every member that can be `null` or empty has that as its default
+//! (`protocol`'s golden files keep it so). Only where a report is longer than [`AIM`] are texts for people cut.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Bytes that a body should not exceed.
+pub(super) const AIM: usize = 1024;
+
+/// Characters that texts for people are cut to, one length after the other, until the body is short enough. The server
+/// cuts them to the first in any case.
+const CUTS: [usize; 4] = [protocol::message::MAX_TEXT, 120, 48, 16];
+/// Their members.
+const TEXTS: [&str; 2] = ["detail", "reason"];
+
+/// The body's bytes.
+pub(super) fn to_vec(body: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut body = serde_json::to_value(body)?;
+    drop_defaults(&mut body);
+    let mut bytes = serde_json::to_vec(&body)?;
+    for length in CUTS {
+        if bytes.len() <= AIM {
+            break;
+        }
+        cut_texts(&mut body, length);
+        bytes = serde_json::to_vec(&body)?;
+    }
+    Ok(bytes)
+}
+
+fn drop_defaults(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.values_mut().for_each(drop_defaults);
+            members.retain(|_, value| match value {
+                Value::Null => false,
+                Value::Array(items) => !items.is_empty(),
+                _ => true,
+            });
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_defaults),
+        _ => {}
+    }
+}
+
+fn cut_texts(value: &mut Value, length: usize) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if TEXTS.contains(&name.as_str()) => {
+                        if let Some((end, _)) = text.char_indices().nth(length) {
+                            text.truncate(end);
+                            text.push('…');
+                        }
+                    }
+                    other => cut_texts(other, length),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| cut_texts(item, length)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{
+        Timestamp, Version,
+        device::{Device, DeviceState, FailedVersion, ProductState},
+        message::{DeviceCheckIn, V},
+        policy::UpgradePolicy,
+        product::{Platform, ProductId},
+    };
+
+    use super::*;
+
+    fn check_in(failed: u64, text: &str) -> DeviceCheckIn {
+        let failed = (0..failed).map(|patch| FailedVersion {
+            version: Version::new(7, 3, patch),
+            at: Timestamp::UNIX_EPOCH,
+            reason: text.into(),
+        });
+        let connector = ProductState {
+            installed: Some(Version::new(7, 2, 0)),
+            staged: vec![Version::new(7, 3, 9)],
+            failed: failed.collect(),
+            state: DeviceState::Failed,
+            detail: Some(text.into()),
+            ..ProductState::default()
+        };
+        let updater = ProductState { installed: Some(Version::new(0, 1, 0)), ..ProductState::default() };
+        let device = Device {
+            id: "0123456789abcdef0123456789abcdef".into(),
+            hostname: "a-computer-with-a-name-of-63-letters-is-the-longest-in-the-dns1".into(),
+            platform: Platform::current(),
+            channel: "stable".into(),
+            updater: Some(Version::new(0, 1, 0)),
+            policy: Some(UpgradePolicy::Ask),
+            disk_free: Some(u64::MAX),
+            metadata_expires: Some(Timestamp::UNIX_EPOCH),
+            products: [(ProductId::connector(), connector), (ProductId::updater(), updater)].into(),
+        };
+        DeviceCheckIn { v: V, seq: u64::MAX, device }
+    }
+
+    #[test]
+    fn what_is_left_out_is_read_back_as_it_was() {
+        let message = check_in(1, "exit status 7");
+        let bytes = to_vec(&message).unwrap();
+        assert_eq!(serde_json::from_slice::<DeviceCheckIn>(&bytes).unwrap(), message);
+        assert!(bytes.len() < serde_json::to_vec(&message).unwrap().len());
+    }
+
+    #[test]
+    fn a_check_in_is_at_most_a_kilobyte_however_long_the_words_are() {
+        for (failed, text) in [(0, ""), (2, "it did not start"), (3, &"ä".repeat(5000)[..])] {
+            let bytes = to_vec(&check_in(failed, text)).unwrap();
+            assert!(bytes.len() <= AIM, "{failed}: {} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn facts_are_never_cut() {
+        let read: DeviceCheckIn = serde_json::from_slice(&to_vec(&check_in(16, &"x".repeat(5000))).unwrap()).unwrap();
+        assert_eq!(read.device.product(&ProductId::connector()).failed.len(), 16);
+        let mut device = read.device;
+        let mut original = check_in(16, "").device;
+        for state in device.products.values_mut().chain(original.products.values_mut()) {
+            state.detail = None;
+            state.failed.iter_mut().for_each(|failed| failed.reason.clear());
+        }
+        assert_eq!(device, original);
+    }
+}

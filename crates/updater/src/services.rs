@@ -1,0 +1,248 @@
+//! The machine's services, as systemd runs them: looked at, and restarted when a new version is to run.
+//!
+//! | attack | answer |
+//! |---|---|
+//! | a unit that nobody signed | the name comes from the active version's signed manifest only, and has a plain form ([`UnitName`]) |
+//! | another `systemctl` by PATH, a preloaded library | an absolute path, an empty environment, `/` as working directory, no shell |
+//! | a user's processes that crash on purpose | only systemd's own count of the unit's restarts counts |
+//! | a service manager that does not answer | a deadline for each question ([`PATIENCE`]) |
+//! | a service that the administrator has stopped | it is not started again ([`Unit::is_wanted`]) |
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use release::package::{Health, UnitName};
+use tokio::time::{Instant, sleep, timeout};
+
+/// systemd answers within this time.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a restarted service is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// What is asked about a unit.
+const PROPERTIES: &str = "LoadState,ActiveState,InvocationID,NRestarts,Result,UnitFileState";
+
+/// Why a service could not be restarted or looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    /// There is no systemd.
+    #[error("{0} cannot be restarted: systemd does not run on this computer")]
+    NoSystemd(UnitName),
+    /// There is no such unit.
+    #[error("{0} is not known to systemd; install the product's unit")]
+    Unknown(UnitName),
+    /// systemd says no.
+    #[error("systemctl {what} {unit} says: {said}")]
+    Refused {
+        /// Which command.
+        what: &'static str,
+        /// Which unit.
+        unit: UnitName,
+        /// Its words.
+        said: String,
+    },
+    /// It cannot be asked.
+    #[error("systemctl cannot be run")]
+    Failed(#[source] io::Error),
+}
+
+/// A unit as systemd shows it (systemctl(1), `show`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    loaded: bool,
+    /// `active`, `activating`, `deactivating`, `failed`, `inactive`, …
+    state: String,
+    /// Changes with every start.
+    instance: String,
+    /// Restarts that systemd has made by itself since somebody last started it.
+    restarts: u32,
+    result: String,
+    enabled: bool,
+}
+
+impl Unit {
+    /// From `Name=value` lines; what is missing is as if it were empty.
+    fn parse(text: &str) -> Self {
+        let value =
+            |name: &str| text.lines().find_map(|l| l.split_once('=').filter(|(n, _)| *n == name)).map(|(_, v)| v);
+        let owned = |name| value(name).unwrap_or_default().to_owned();
+        Self {
+            loaded: value("LoadState") == Some("loaded"),
+            state: owned("ActiveState"),
+            instance: owned("InvocationID"),
+            restarts: value("NRestarts").and_then(|n| n.parse().ok()).unwrap_or(0),
+            result: owned("Result"),
+            enabled: value("UnitFileState").is_some_and(|s| s.starts_with("enabled")),
+        }
+    }
+
+    /// Whether the service runs, tries to, or should: what an administrator has stopped or never enabled stays as it is.
+    fn is_wanted(&self, first: bool) -> bool {
+        match self.state.as_str() {
+            "inactive" | "" => first && self.enabled,
+            _ => true,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state.as_str(), "failed" | "inactive")
+    }
+}
+
+/// systemd on this computer.
+#[derive(Debug, Clone)]
+pub struct Systemd {
+    systemctl: PathBuf,
+    booted: PathBuf,
+}
+
+impl Default for Systemd {
+    fn default() -> Self {
+        // There exactly where systemd is the service manager (sd_booted(3)).
+        Self { systemctl: "/usr/bin/systemctl".into(), booted: "/run/systemd/system".into() }
+    }
+}
+
+impl Systemd {
+    /// For tests where no systemd runs: a directory with a program `systemctl` that does the same. No configuration leads
+    /// here.
+    pub fn stand_in(dir: &Path) -> Self {
+        Self { systemctl: dir.join("systemctl"), booted: dir.into() }
+    }
+
+    /// Restarts a unit and watches it by the vendor's rule. `first`: there was no version before, so the service is
+    /// also started where it was enabled and not running. `Ok(false)`: it does not run, by the administrator's wish, and was left
+    /// alone.
+    ///
+    /// # Errors
+    /// In words for people: what could not be done, or what is wrong with the service.
+    pub async fn restart_and_watch(&self, unit: &UnitName, rule: &Health, first: bool) -> Result<bool, String> {
+        let words = |error: ServicesError| crate::words(&error);
+        let before = self.look(unit).await.map_err(words)?;
+        if !before.is_wanted(first) {
+            tracing::info!(%unit, "does not run, and is left alone");
+            return Ok(false);
+        }
+        self.restart(unit).await.map_err(words)?;
+        self.watch(unit, rule, &before.instance).await.map(|()| true)
+    }
+
+    /// Restarts a unit that runs or tries to; does not wait for it.
+    ///
+    /// # Errors
+    /// [`ServicesError`].
+    pub async fn restart_if_wanted(&self, unit: &UnitName) -> Result<(), ServicesError> {
+        if self.look(unit).await?.is_wanted(false) { self.restart(unit).await } else { Ok(()) }
+    }
+
+    async fn watch(&self, unit: &UnitName, rule: &Health, before: &str) -> Result<(), String> {
+        let words = |error: ServicesError| crate::words(&error);
+        let seconds = |n: u16| Duration::from_secs(n.into());
+        let deadline = Instant::now() + seconds(rule.ready_seconds);
+        let mut until = None;
+        loop {
+            let now = self.look(unit).await.map_err(words)?;
+            let is_new = now.instance != before && !now.instance.is_empty();
+            if is_new && now.restarts >= u32::from(rule.crashes) {
+                return Err(format!(
+                    "{unit} ended {} times (limit {} in {} seconds; result {})",
+                    now.restarts, rule.crashes, rule.within_seconds, now.result
+                ));
+            }
+            if is_new && now.has_ended() {
+                return Err(format!("{unit} has ended ({}, result {})", now.state, now.result));
+            }
+            let active = is_new && now.state == "active";
+            if active && until.is_none() {
+                until = Some(Instant::now() + seconds(rule.within_seconds));
+            }
+            match until {
+                Some(until) if Instant::now() >= until && active => return Ok(()),
+                // Between two starts just then: it has as long as for being ready.
+                Some(until) if Instant::now() >= until + seconds(rule.ready_seconds) => {
+                    return Err(format!("{unit} is {} and not active", now.state));
+                }
+                None if Instant::now() >= deadline => {
+                    return Err(format!("{unit} was not active within {} seconds ({})", rule.ready_seconds, now.state));
+                }
+                _ => sleep(LOOK).await,
+            }
+        }
+    }
+
+    async fn look(&self, unit: &UnitName) -> Result<Unit, ServicesError> {
+        if !self.booted.is_dir() {
+            return Err(ServicesError::NoSystemd(unit.clone()));
+        }
+        let text = self.systemctl("show", &["--property", PROPERTIES], unit).await?;
+        let found = Unit::parse(&text);
+        if found.loaded { Ok(found) } else { Err(ServicesError::Unknown(unit.clone())) }
+    }
+
+    async fn restart(&self, unit: &UnitName) -> Result<(), ServicesError> {
+        tracing::info!(%unit, "restarting");
+        // A unit that systemd has given up would refuse to be started; one that it has not needs nothing here.
+        if let Err(error) = self.systemctl("reset-failed", &[], unit).await {
+            tracing::debug!(%unit, error = %crate::words(&error), "not reset");
+        }
+        self.systemctl("restart", &["--no-block"], unit).await.map(drop)
+    }
+
+    async fn systemctl(&self, what: &'static str, options: &[&str], unit: &UnitName) -> Result<String, ServicesError> {
+        let mut command = tokio::process::Command::new(&self.systemctl);
+        command.arg(what).args(options).arg("--").arg(unit.as_str());
+        command.env_clear().current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer");
+        let output =
+            timeout(PATIENCE, command.output()).await.map_err(late).flatten().map_err(ServicesError::Failed)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said =
+            String::from_utf8_lossy(&output.stderr).trim().chars().filter(|c| !c.is_control()).take(300).collect();
+        Err(ServicesError::Refused { what, unit: unit.clone(), said })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_read_and_what_is_stopped_is_not_wanted() {
+        let text = "LoadState=loaded\nActiveState=active\nInvocationID=ab12\nNRestarts=3\nResult=success\nUnitFileState=enabled\n";
+        let unit = Unit::parse(text);
+        let expected = Unit {
+            loaded: true,
+            state: "active".into(),
+            instance: "ab12".into(),
+            restarts: 3,
+            result: "success".into(),
+            enabled: true,
+        };
+        assert_eq!(unit, expected);
+        for (state, enabled, running, first) in [
+            ("active", false, true, true),
+            ("activating", false, true, true),
+            ("failed", false, true, true),
+            ("inactive", true, false, true),
+            ("inactive", false, false, false),
+            ("", false, false, false),
+        ] {
+            let unit = Unit { state: state.into(), enabled, ..Unit::default() };
+            assert_eq!((unit.is_wanted(false), unit.is_wanted(true)), (running, first), "{state} {enabled}");
+        }
+        assert_eq!(Unit::parse("garbage"), Unit::default());
+    }
+
+    #[tokio::test]
+    async fn without_systemd_it_is_refused_in_words() {
+        let nowhere = Systemd::stand_in(Path::new("/nowhere"));
+        let unit = "web.service".parse().unwrap();
+        let said = nowhere.restart_and_watch(&unit, &Health::default(), false).await.unwrap_err();
+        assert_eq!(said, "web.service cannot be restarted: systemd does not run on this computer");
+    }
+}
