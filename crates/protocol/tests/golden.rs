@@ -322,8 +322,8 @@ fn every_ipc_message() {
         machine: MachinePolicy { zone: Some("Europe/Prague".into()), ..MachinePolicy::default() },
     };
     let decisions = [(ProductId::connector(), explained)].into();
-    let status = Status { decisions, pc, history: vec![happening], ..status.clone() };
-    golden("ipc_reply_status_explained", &Reply::Status(Box::new(status)));
+    let explained = Status { decisions, pc, history: vec![happening], ..status.clone() };
+    golden("ipc_reply_status_explained", &Reply::Status(Box::new(explained)));
     let fetching = [(ProductId::connector(), Fetched { done: 1_000_000, total: 12_345_678 })].into();
     golden("ipc_reply_status_fetching", &Reply::Status(Box::new(Status { fetching, ..status })));
 }
