@@ -144,7 +144,7 @@ pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_
     if done == Done::Installed && !rule.self_check.is_empty() {
         let program = layout.version(product, version).join(&rule.program);
         let limit = std::time::Duration::from_secs(rule.health.self_check_seconds.into());
-        if let Err(reason) = health::check(&program, &rule.self_check, limit).await {
+        if let Err(reason) = health::check_patiently(&program, &rule.self_check, limit).await {
             slots.remove(product, version, rand::random())?;
             return Err(InstallError::Unhealthy { product: product.clone(), version: version.clone(), reason });
         }

@@ -217,6 +217,25 @@ fn a_ticket_names_the_user_that_the_kernel_names() {
 }
 
 #[test]
+fn the_documented_example_for_other_languages_works() {
+    let service = service();
+    let text = include_str!("../../../../docs/ipc.md");
+    let example = text.split("```python\n").nth(1).and_then(|rest| rest.split("\nMINE").next()).unwrap();
+    let path = service.pc.layout.socket();
+    let example = example.replace("/run/lockstep/updater.sock", path.to_str().unwrap())
+        + "\nprint(next(ask('consent')))\nprint(next(ask('confirm_healthy')))\nprint(next(ask('watch')))";
+    let output = Command::new("python3").args(["-c", &example]).output();
+    let output = output.expect("this test needs python3: apt-get install python3");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 4, "{output:?}");
+    assert_eq!((lines[0], lines[1]), ("0.1.0", "{'reply': 'ok', 'detail': 'agreed'}"));
+    assert!(lines[2].contains("'refused'"), "an interpreter is not the active version's program: {said}");
+    assert!(lines[3].contains("'progress'") && lines[3].contains("'connector'"), "{said}");
+    assert_eq!(service.told(), ["consent"]);
+}
+
+#[test]
 fn the_old_versions_program_cannot_confirm_the_new_one() {
     let service = service();
     service.pc.activate("7.2.0");

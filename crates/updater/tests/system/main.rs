@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod any_product;
 #[cfg(target_os = "linux")]
 mod crash_service;
 mod crash_sim;
@@ -18,6 +19,7 @@ mod launcher;
 mod policies;
 mod power_cut;
 mod self_update;
+mod self_update_kills;
 mod site;
 #[cfg(target_os = "linux")]
 mod tracer;
