@@ -3,6 +3,7 @@
 mod client;
 mod cut_over;
 mod mail_gate;
+mod policy;
 mod preflight;
 mod settings;
 mod status;
@@ -14,6 +15,7 @@ pub use client::http_client;
 
 pub use cut_over::{CutOverArgs, cut_over};
 pub use mail_gate::mail_gate;
+pub use policy::{HoldCommand, PolicyCommand, RetryArgs, hold, policy, retry};
 pub use preflight::{PreflightArgs, preflight};
 pub use settings::{ServerVersionArgs, SettingArgs, WarnArgs, refresh, set, set_server_version, warn};
 pub use status::{StatusArgs, status};

@@ -90,6 +90,18 @@ pub enum Command {
     /// Administrator: the site, its PCs and its users
     #[command(after_help = "Examples:\n  lockstep status\n  lockstep status --json | jq .seats")]
     Status(admin::StatusArgs),
+    /// Administrator: when and how PCs upgrade
+    #[command(subcommand)]
+    Policy(admin::PolicyCommand),
+    /// Administrator: keep a product or a version from being installed, everywhere or on some PCs
+    #[command(subcommand)]
+    Hold(admin::HoldCommand),
+    /// Administrator: let a version that was rolled back on a PC be tried again there
+    #[command(
+        after_help = "Examples:\n  lockstep retry pc-17 7.3.1\n  lockstep retry alice@example.com 7.3.1\n  lockstep retry 'lab-*' 7.3.1 --json\n\n\
+        Without it a PC tries again by itself after a week, then after twice that, up to eight weeks; the vendor's next release is not held up."
+    )]
+    Retry(admin::RetryArgs),
     /// Administrator: write the warning log now
     #[command(after_help = "Example:\n  lockstep warn --now")]
     Warn(admin::WarnArgs),
@@ -252,6 +264,9 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Preflight(args) => return admin::preflight(&args),
         Command::CutOver(args) => return admin::cut_over(&args),
         Command::Status(args) => admin::status(&args)?,
+        Command::Policy(command) => admin::policy(&command)?,
+        Command::Hold(command) => admin::hold(&command)?,
+        Command::Retry(args) => admin::retry(&args)?,
         Command::Warn(args) => return admin::warn(&args),
         Command::ServerVersion(ServerVersionCommand::Set(args)) => admin::set_server_version(&args)?,
         Command::Settings(args) => admin::set(&args)?,

@@ -54,6 +54,9 @@ async fn its_status_is_read() {
         problem: None,
         fetching: Default::default(),
         last_contact: None,
+        decisions: Default::default(),
+        pc: Default::default(),
+        history: vec![],
     };
     let asked = updater(pc.path(), vec![frame(&Reply::Status(Box::new(status.clone())))]);
     assert_eq!(Updater::at(pc.path()).status().await.unwrap(), status);

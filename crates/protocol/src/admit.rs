@@ -10,16 +10,21 @@
 //! | ... or an old, vulnerable one | [`Refusal::BelowFloor`], unless the vendor signed that very downgrade |
 //! | ... or one that skips a bridge version | [`Refusal::Barrier`] |
 //! | metadata kept stale to hide a fix or serve an old state | [`Refusal::MetadataExpired`] for anything not yet staged |
-//! | the same broken version again and again | [`Refusal::FailedHere`] |
+//! | ... or one that the vendor has withdrawn | [`Refusal::Withdrawn`], even when it was staged before |
+//! | the same broken version again and again | [`Refusal::FailedHere`], until a long wait is over; the administrator's wish for another try names one failure, so it counts once |
+//! | a user who never answers | what is necessary happens without them at the deadline |
 
 use jiff::Timestamp;
 use semver::Version;
 
 use crate::{
     catalog::{Catalog, Entry},
-    device::Device,
+    device::{Device, FailedVersion, ProductState},
     directive::{Decision, Directive},
     policy::Timing,
+    steps::stands,
+    terms::{self, Whose},
+    window::device_zone,
 };
 
 /// What the device does about a directive.
@@ -42,6 +47,13 @@ pub enum Admission {
         version: Version,
         /// Whether the user may refuse.
         may_refuse: bool,
+    },
+    /// Switch to this staged version, but only when a maintenance window opens.
+    Wait {
+        /// Which one.
+        version: Version,
+        /// When the window opens.
+        until: Timestamp,
     },
     /// There is no updater: only the installer, with an administrator's password, can do it.
     NeedsElevation {
@@ -86,6 +98,30 @@ pub enum Refusal {
         version: Version,
         /// Why it was rolled back.
         reason: String,
+    },
+    /// The vendor has withdrawn it.
+    #[error("the vendor has withdrawn {version}")]
+    Withdrawn {
+        /// The version that was asked for.
+        version: Version,
+    },
+    /// This machine's own administrator holds it.
+    #[error("{version} waits: this computer's own policy holds {hold}")]
+    Held {
+        /// The version that was asked for.
+        version: Version,
+        /// The hold, as it is written.
+        hold: String,
+    },
+    /// It is older than what is installed, and the policy is never to go back.
+    #[error("{version} is older than {installed}, and {} policy is never to go back", whose.policy_of())]
+    NeverDown {
+        /// The version that was asked for.
+        version: Version,
+        /// The installed one.
+        installed: Version,
+        /// Whose policy that is.
+        whose: Whose,
     },
     /// The updater must be upgraded first.
     #[error("{version} needs updater {needed} or newer")]
@@ -142,10 +178,14 @@ pub fn admit(catalog: &Catalog, device: &Device, directive: &Directive, now: Tim
     let Some(entry) = catalog.find(&directive.product, &device.platform, &device.channel, version) else {
         return Admission::Refused(Refusal::NotInCatalog { version: version.clone() });
     };
-    if let Some(refusal) = signed_limits(catalog, entry, device, updater) {
+    if let Some(refusal) = signed_limits(catalog, entry, device, updater, directive) {
         return Admission::Refused(refusal);
     }
-    if let Some(failed) = state.failed.iter().find(|f| f.version == *version) {
+    if let Some(refusal) = administrators_limits(device, directive, version) {
+        return Admission::Refused(refusal);
+    }
+    let bars = |f: &&FailedVersion| f.version == *version && stands(f, &directive.terms.again, now);
+    if let Some(failed) = state.failed.iter().find(bars) {
         return Admission::Refused(Refusal::FailedHere { version: version.clone(), reason: failed.reason.clone() });
     }
 
@@ -155,21 +195,87 @@ pub fn admit(catalog: &Catalog, device: &Device, directive: &Directive, now: Tim
     if matches!(directive.decision, Decision::Stage { .. }) {
         return Admission::Nothing;
     }
-    let consented = state.consented.as_ref() == Some(version);
     let fresh = state.installed.is_none();
-    match device.policy.unwrap_or(directive.policy).timing(necessary) {
-        _ if consented || fresh => Admission::Activate { version: version.clone(), restart: true },
-        Timing::Now { restart } => Admission::Activate { version: version.clone(), restart },
-        Timing::AskFirst { may_refuse } => Admission::AwaitConsent { version: version.clone(), may_refuse },
-        Timing::NotNow => Admission::Nothing,
+    let agreed = state.consented.as_ref() == Some(version) || fresh;
+    // What is necessary is put off until its deadline and no longer: not by a silent user, and not by a window.
+    let due = terms::deadline(directive).is_some_and(|deadline| deadline <= now);
+    let restart = match timing(device, directive, &state, version, necessary) {
+        _ if agreed || due => true,
+        Timing::Now { restart } => restart,
+        Timing::AskFirst { may_refuse } => {
+            return Admission::AwaitConsent { version: version.clone(), may_refuse };
+        }
+        Timing::NotNow => return Admission::Nothing,
+    };
+    let (windows, _) = terms::windows(device, &directive.terms.windows);
+    let bound = !fresh && !due && (!necessary || windows.required_too);
+    let zone = device_zone(device.machine.zone.as_deref());
+    if bound
+        && !windows.is_open(now, &zone)
+        && let Some(until) = windows.opens(now, &zone)
+    {
+        return Admission::Wait { version: version.clone(), until };
+    }
+    Admission::Activate { version: version.clone(), restart }
+}
+
+/// When and how: by the downgrade policy if it leads down, else by the upgrade policy.
+fn timing(device: &Device, directive: &Directive, state: &ProductState, version: &Version, necessary: bool) -> Timing {
+    if state.installed.as_ref().is_some_and(|installed| version < installed) {
+        let (policy, _) = terms::downgrade(device, directive.terms.downgrade);
+        // One that never goes back was refused before.
+        return policy.timing().unwrap_or(Timing::NotNow);
+    }
+    let (policy, _) = terms::upgrade(device, directive.policy);
+    match policy.timing(necessary) {
+        // To leave a withdrawn version is necessary, though not so that a running program must be disturbed for it.
+        Timing::NotNow if directive.terms.by.is_some() => policy.timing(true),
+        timing => timing,
     }
 }
 
-fn signed_limits(catalog: &Catalog, entry: &Entry, device: &Device, updater: &Version) -> Option<Refusal> {
+/// The next moment at which [`admit()`] may answer otherwise though nothing else has changed: a deadline, the edge of a
+/// maintenance window, the end of the wait after a failure.
+pub fn look_again(device: &Device, directive: &Directive, now: Timestamp) -> Option<Timestamp> {
+    let version = directive.decision.version()?;
+    let state = device.product(&directive.product);
+    if state.installed.as_ref() == Some(version) {
+        return None;
+    }
+    let (windows, _) = terms::windows(device, &directive.terms.windows);
+    let edge = windows.next_edge(now, &device_zone(device.machine.zone.as_deref()));
+    let retry = state.failed.iter().find(|f| f.version == *version).map(FailedVersion::retry_at);
+    [terms::deadline(directive), edge, retry].into_iter().flatten().filter(|at| *at > now).min()
+}
+
+/// What this machine's administrator holds, and what no administrator lets go back.
+fn administrators_limits(device: &Device, directive: &Directive, version: &Version) -> Option<Refusal> {
+    if let Some(hold) = terms::machine_hold(device, &directive.product, version) {
+        return Some(Refusal::Held { version: version.clone(), hold: hold.to_string() });
+    }
+    let installed = device.product(&directive.product).installed.filter(|installed| version < installed)?;
+    let (policy, whose) = terms::downgrade(device, directive.terms.downgrade);
+    let never = policy.timing().is_none();
+    never.then(|| Refusal::NeverDown { version: version.clone(), installed, whose })
+}
+
+fn signed_limits(
+    catalog: &Catalog,
+    entry: &Entry,
+    device: &Device,
+    updater: &Version,
+    directive: &Directive,
+) -> Option<Refusal> {
     let release = &entry.release;
     let state = device.product(&release.product);
     let version = release.version.clone();
-    let permitted = state.installed.as_ref().is_some_and(|i| release.permits_downgrade_from(i));
+    if catalog.is_withdrawn(&release.product, &version) {
+        return Some(Refusal::Withdrawn { version });
+    }
+    // What is only made ready may wait for a step that is made ready as well; to activate it, the step must be installed.
+    let only_staged = matches!(directive.decision, Decision::Stage { .. });
+    let steps = || state.staged.iter().filter(|_| only_staged && state.installed.is_some());
+    let permitted = state.installed.iter().chain(steps()).any(|from| release.permits_downgrade_from(from));
     let floor =
         [catalog.floor(&release.product), state.floor.as_ref(), state.installed.as_ref()].into_iter().flatten().max();
     if let Some(floor) = floor.filter(|floor| version < **floor && !permitted) {
@@ -177,6 +283,7 @@ fn signed_limits(catalog: &Catalog, entry: &Entry, device: &Device, updater: &Ve
     }
     if let Some(oldest) = &release.upgrades_from
         && !release.reachable_from(state.installed.as_ref())
+        && !steps().any(|step| release.reachable_from(Some(step)))
     {
         return Some(Refusal::Barrier { version, oldest: oldest.clone() });
     }

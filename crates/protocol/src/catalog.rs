@@ -46,6 +46,9 @@ pub struct Release {
     /// Versions that may go *down* to this release. `None`: no downgrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downgrade_from: Option<VersionReq>,
+    /// Versions of this product that the vendor has withdrawn: never installed anew, and whoever has one leaves it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdraws: Vec<Version>,
 }
 
 impl Release {
@@ -120,8 +123,14 @@ impl Catalog {
         self.entries.iter().filter(|e| e.release.product == *product).filter_map(|e| e.release.floor.as_ref()).max()
     }
 
-    /// What a device of a platform needs of it: the releases for that platform and, of other platforms, one that names the highest floor
-    /// and one that depends on a server's version, so that [`Catalog::floor`] and [`Catalog::is_coupled`] say the same.
+    /// Whether any release of the product says that the vendor has withdrawn this version.
+    pub fn is_withdrawn(&self, product: &ProductId, version: &Version) -> bool {
+        self.entries.iter().any(|e| e.release.product == *product && e.release.withdraws.contains(version))
+    }
+
+    /// What a device of a platform needs of it: the releases for that platform and, of other platforms, one that names the highest floor,
+    /// one that depends on a server's version, and those that withdraw something, so that [`Catalog::floor`], [`Catalog::is_coupled`]
+    /// and [`Catalog::is_withdrawn`] say the same.
     pub fn for_platform(&self, platform: &Platform) -> Self {
         let of_platform = |entry: &&Entry| entry.release.platform == *platform;
         let mut kept = Self { entries: self.entries.iter().filter(of_platform).cloned().collect() };
@@ -129,7 +138,8 @@ impl Catalog {
             let product = &entry.release.product;
             let floor = entry.release.floor.as_ref().is_some_and(|floor| kept.floor(product) < Some(floor));
             let coupled = entry.release.server != VersionReq::STAR && !kept.is_coupled(product);
-            if floor || coupled {
+            let withdraws = entry.release.withdraws.iter().any(|v| !kept.is_withdrawn(product, v));
+            if floor || coupled || withdraws {
                 kept.entries.push(entry.clone());
             }
         }
@@ -158,6 +168,7 @@ mod tests {
             updater: None,
             floor: None,
             downgrade_from: None,
+            withdraws: vec![],
         }
     }
 

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{
     policy::UpgradePolicy,
     product::{Platform, ProductId},
+    terms::MachinePolicy,
 };
 
 /// The state of one product on one PC. One vocabulary everywhere: the updater's machine, the JSON
@@ -45,6 +46,44 @@ pub struct FailedVersion {
     pub at: Timestamp,
     /// Why, in words.
     pub reason: String,
+    /// How often it has failed here; each time doubles the wait.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u32,
+    /// Whether an administrator of this machine wants it to be tried again now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+}
+
+impl FailedVersion {
+    /// Days until the second try.
+    const FIRST_WAIT: i64 = 7;
+    /// The wait never exceeds `7 * 2^3` days, eight weeks.
+    const DOUBLINGS: u32 = 3;
+
+    /// A first failure.
+    pub fn new(version: Version, at: Timestamp, reason: String) -> Self {
+        Self { version, at, reason, times: 1, again: false }
+    }
+
+    /// When it is tried again by itself.
+    pub fn retry_at(&self) -> Timestamp {
+        let days = Self::FIRST_WAIT << self.times.saturating_sub(1).min(Self::DOUBLINGS);
+        self.at.checked_add(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether the version must not be installed because of it.
+    pub fn bars(&self, now: Timestamp) -> bool {
+        !self.again && now < self.retry_at()
+    }
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_once(times: &u32) -> bool {
+    *times == 1
 }
 
 /// One product on one PC.
@@ -65,6 +104,9 @@ pub struct ProductState {
     /// A version that the user of this PC has agreed to.
     #[serde(default)]
     pub consented: Option<Version>,
+    /// Since when something necessary has been put off, by a user who was asked or by a window. Deadlines are counted from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put_off_since: Option<Timestamp>,
     /// Where it stands.
     #[serde(default, deserialize_with = "known_or_default")]
     pub state: DeviceState,
@@ -92,6 +134,9 @@ pub struct Device {
     /// The machine's own policy, which goes before the site's.
     #[serde(default, deserialize_with = "known_or_default")]
     pub policy: Option<UpgradePolicy>,
+    /// The rest of what the machine's own administrator has said.
+    #[serde(default, skip_serializing_if = "is_default", deserialize_with = "known_or_default")]
+    pub machine: MachinePolicy,
     /// Bytes free where versions are kept. `None`: unknown.
     #[serde(default)]
     pub disk_free: Option<u64>,
@@ -119,6 +164,10 @@ where
 {
     let value = serde_json::Value::deserialize(reader)?;
     Ok(T::deserialize(value).unwrap_or_default())
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 pub(crate) fn stable() -> String {

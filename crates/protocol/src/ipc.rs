@@ -16,9 +16,12 @@ use semver::Version;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    device::{DeviceState, ProductState},
+    device::{DeviceState, ProductState, is_default, known_or_default},
+    explain::Explained,
     message::Ticket,
+    policy::UpgradePolicy,
     product::ProductId,
+    terms::MachinePolicy,
 };
 
 /// Where the updater's socket lies below the root directory (`/` on a real computer).
@@ -44,11 +47,14 @@ pub enum Verb {
     ConfirmHealthy,
     /// Keep the connection open and be told of progress and "restart now".
     Watch,
+    /// An administrator of this PC wants versions that were rolled back here to be tried again now. For root alone.
+    Retry,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Status, Self::CheckNow, Self::Consent, Self::ConfirmHealthy, Self::Watch];
+    pub const ALL: [Self; 6] =
+        [Self::Status, Self::CheckNow, Self::Consent, Self::ConfirmHealthy, Self::Watch, Self::Retry];
 }
 
 /// A request: a verb, and nothing else.
@@ -138,6 +144,83 @@ pub struct Status {
     /// When the server was last reached, RFC 3339.
     #[serde(default)]
     pub last_contact: Option<jiff::Timestamp>,
+    /// What is decided, and why, how, until when and by whom, by product.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decisions: BTreeMap<ProductId, Explained>,
+    /// What is true of the whole PC.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pc: PcStatus,
+    /// What happened here last, the newest at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Happening>,
+}
+
+/// What is true of the whole PC, and of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PcStatus {
+    /// When the server is asked next, at the latest.
+    #[serde(default)]
+    pub next_check_in: Option<jiff::Timestamp>,
+    /// Whether a check-in, or what follows from it, is under way.
+    #[serde(default)]
+    pub busy: bool,
+    /// How many check-ins have ended, well or not, since the start of the service.
+    #[serde(default)]
+    pub check_ins: u64,
+    /// When the verified metadata expires: from then on nothing new can be fetched.
+    #[serde(default)]
+    pub metadata_expires: Option<jiff::Timestamp>,
+    /// Bytes free where versions are kept.
+    #[serde(default)]
+    pub disk_free: Option<u64>,
+    /// The machine's own upgrade policy. `None`: the site's counts.
+    #[serde(default, deserialize_with = "known_or_default")]
+    pub policy: Option<UpgradePolicy>,
+    /// The rest of the machine's own policy.
+    #[serde(default, deserialize_with = "known_or_default")]
+    pub machine: MachinePolicy,
+}
+
+/// Something that happened to a product on this PC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    /// When.
+    pub at: jiff::Timestamp,
+    /// To which product.
+    pub product: ProductId,
+    /// What.
+    #[serde(default, deserialize_with = "known_or_default")]
+    pub what: What,
+    /// Of which version it speaks.
+    #[serde(default)]
+    pub version: Option<Version>,
+    /// Which one was active before, where that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Version>,
+    /// Why, in words.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// Kinds of [`Happening`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Verified and complete beside what runs.
+    Staged,
+    /// Users are asked for their consent.
+    Asked,
+    /// It is the active version now.
+    Switched,
+    /// It did not work here; the version before is active again.
+    RolledBack,
+    /// It could not be fetched or put in its place; that is tried again.
+    Failed,
+    /// It was not done, for a reason.
+    Refused,
+    /// Something that this program does not know.
+    #[default]
+    Other,
 }
 
 /// How much of a package is here.
@@ -243,7 +326,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_are_found_however_the_bytes_are_cut(verbs in prop::collection::vec(0usize..5, 1..8), cut in 1usize..40) {
+        fn frames_are_found_however_the_bytes_are_cut(verbs in prop::collection::vec(0usize..Verb::ALL.len(), 1..8), cut in 1usize..40) {
             let sent: Vec<Request> = verbs.iter().map(|i| Request::new(Verb::ALL[*i])).collect();
             let bytes: Vec<u8> = sent.iter().flat_map(frame).collect();
             let mut reader = FrameReader::new(MAX_REQUEST);

@@ -11,9 +11,13 @@
 //! | [`catalog`] | what a release says about itself in the vendor's signed metadata |
 //! | [`site`] | what the administrator chose; the profile that travels beside an installer |
 //! | [`device`] | what a PC reports about itself |
-//! | [`policy`] | the six upgrade policies |
+//! | [`policy`] | the six upgrade policies, and the one for downgrades |
+//! | [`window`] | maintenance windows |
+//! | [`hold`] | what an administrator keeps from being installed |
+//! | [`terms`] | what a site and a machine say beyond that, and whose word counts |
 //! | [`directive()`] | the server's decision |
 //! | [`admit()`] | the device's decision |
+//! | [`explain`] | a decision in words: what, why, how, until when, by whom |
 //! | [`preflight`] | both, for a hypothetical server version |
 //! | [`message`] | the HTTP messages |
 //! | [`ipc`] | the verbs between the updater and the user's programs |
@@ -24,14 +28,19 @@ mod admit;
 pub mod catalog;
 pub mod device;
 mod directive;
+pub mod explain;
+pub mod hold;
 pub mod ipc;
 pub mod message;
 pub mod policy;
 pub mod preflight;
 pub mod product;
 pub mod site;
+mod steps;
+pub mod terms;
+pub mod window;
 
-pub use admit::{Admission, Refusal, admit};
+pub use admit::{Admission, Refusal, admit, look_again};
 pub use directive::{Blocked, Decision, Directive, directive, next_server_version};
 
 /// A product's or a server's version, as in Semantic Versioning 2.0.

@@ -1,4 +1,5 @@
-//! The six upgrade policies: when and how a decision is carried out.
+//! The six upgrade policies and the downgrade policy: when and how a decision is carried out. Whose policy counts is in
+//! [`crate::terms`].
 
 use std::time::Duration;
 
@@ -68,6 +69,34 @@ impl UpgradePolicy {
             Self::AskMustAccept => HOUR,
             Self::Ask | Self::Silent | Self::SilentAtStart => 24 * HOUR,
             Self::NecessaryAsk | Self::NecessarySilent => 7 * 24 * HOUR,
+        }
+    }
+}
+
+/// How a downgrade is carried out that the vendor permits: a server that was rolled back takes its clients with it, or the
+/// vendor has withdrawn what is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DowngradePolicy {
+    /// Ask; the user may choose the moment until the deadline.
+    Ask,
+    /// Without asking, at once.
+    #[default]
+    Silent,
+    /// Never: the machine stays where it is, cut off if need be.
+    Never,
+}
+
+impl DowngradePolicy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ask, Self::Silent, Self::Never];
+
+    /// What to do with a permitted downgrade; `None`: it is not carried out at all.
+    pub fn timing(self) -> Option<Timing> {
+        match self {
+            Self::Ask => Some(Timing::AskFirst { may_refuse: false }),
+            Self::Silent => Some(Timing::Now { restart: true }),
+            Self::Never => None,
         }
     }
 }

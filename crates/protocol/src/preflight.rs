@@ -30,6 +30,13 @@ pub enum Readiness {
         /// Whether it has the version already.
         staged: bool,
     },
+    /// It would leave its users cut off until a maintenance window opens, since its windows bind required upgrades too.
+    WouldWait {
+        /// Whether it has the version already.
+        staged: bool,
+        /// When the window opens, or the deadline ends the wait.
+        until: Timestamp,
+    },
     /// It has not been seen since the release came out, or for too long to know.
     NotSeen {
         /// When it was seen last.
@@ -55,10 +62,11 @@ impl Readiness {
         match self {
             Self::CutOff { .. } => 0,
             Self::NotSeen { .. } => 1,
-            Self::WouldAsk { .. } => 2,
-            Self::Ready { staged: false } => 3,
-            Self::Ready { staged: true } => 4,
-            Self::Current => 5,
+            Self::WouldWait { .. } => 2,
+            Self::WouldAsk { .. } => 3,
+            Self::Ready { staged: false } => 4,
+            Self::Ready { staged: true } => 5,
+            Self::Current => 6,
         }
     }
 }
@@ -86,29 +94,65 @@ pub fn readiness(
         chosen.server = Some(to.clone());
         chosen.next = None;
     }
-    let directive = directive(product, &hypothetical, catalog, device, now, seed);
+    let first = directive(product, &hypothetical, catalog, device, now, seed);
     let state = device.product(product);
-    let staged = directive.decision.version().is_some_and(|v| state.staged.contains(v));
+    let mut steps = first.decision.version().into_iter().chain(&first.terms.way).peekable();
+    let staged = steps.peek().is_some() && steps.all(|v| state.staged.contains(v));
 
     let age = now.duration_since(last_seen).as_secs();
     let unaware = age > AWAY_SECONDS || !staged && available.is_some_and(|available| last_seen < available);
 
-    let verdict = match &directive.decision {
-        Decision::Hold => cut_off(directive.why, "let the product's upgrades go on, or name its server's version"),
-        Decision::Required { .. } | Decision::Blocked { .. } => match once_staged(catalog, device, &directive, now) {
-            Admission::NeedsElevation { .. } => cut_off(
-                "updater not installed".into(),
-                "reinstall the connector from the integration page on this computer, once, as an administrator",
-            ),
+    let (mut asks, mut waits) = (false, None);
+    let mut stepping = device.clone();
+    let verdict = loop {
+        let order = directive(product, &hypothetical, catalog, &stepping, now, seed);
+        match &order.decision {
+            Decision::Hold => {
+                break cut_off(order.why, "let the product's upgrades go on, or name its server's version");
+            }
+            Decision::Current | Decision::Stage { .. } | Decision::Recommended { .. } => {
+                break match (waits, asks) {
+                    _ if stepping.product(product).installed == state.installed => Readiness::Current,
+                    (Some(until), _) => Readiness::WouldWait { staged, until },
+                    (None, true) => Readiness::WouldAsk { staged },
+                    (None, false) => Readiness::Ready { staged },
+                };
+            }
+            Decision::Required { .. } | Decision::Blocked { .. } => {}
+        }
+        let version = match once_staged(catalog, &stepping, &order, now) {
+            Admission::NeedsElevation { .. } => {
+                break cut_off(
+                    "updater not installed".into(),
+                    "reinstall the connector from the integration page on this computer, once, as an administrator",
+                );
+            }
             // What it had verified ran out while it was away: it fetches the newer metadata when it is back.
             Admission::Refused(Refusal::MetadataExpired { expired }) if unaware && last_seen < expired => {
-                Readiness::NotSeen { since: last_seen }
+                break Readiness::NotSeen { since: last_seen };
             }
-            Admission::Refused(refusal) => cut_off(refusal.to_string(), remedy(&refusal, &directive.decision)),
-            Admission::AwaitConsent { .. } => Readiness::WouldAsk { staged },
-            Admission::Stage(_) | Admission::Activate { .. } | Admission::Nothing => Readiness::Ready { staged },
-        },
-        Decision::Current | Decision::Stage { .. } | Decision::Recommended { .. } => Readiness::Current,
+            Admission::Refused(refusal) => break cut_off(refusal.to_string(), remedy(&refusal, &order.decision)),
+            Admission::AwaitConsent { version, .. } => {
+                asks = true;
+                // What has been agreed to may still have to wait for a window.
+                stepping.products.entry(product.clone()).or_default().consented = Some(version);
+                continue;
+            }
+            Admission::Wait { version, until } => {
+                let deadline = crate::terms::deadline(&order).unwrap_or(until);
+                waits = waits.max(Some(until.min(deadline)));
+                version
+            }
+            Admission::Activate { version, .. } => version,
+            // A required version that is not installed is activated, waited for or refused.
+            Admission::Stage(_) | Admission::Nothing => break Readiness::Ready { staged },
+        };
+        // Each step leads on in the same direction, so this ends.
+        let next = stepping.products.entry(product.clone()).or_default();
+        if next.installed.as_ref() == Some(&version) {
+            break Readiness::Ready { staged };
+        }
+        next.installed = Some(version);
     };
     if verdict.is_cut_off() || matches!(verdict, Readiness::Current) {
         return verdict;
@@ -132,18 +176,27 @@ fn once_staged(catalog: &Catalog, device: &Device, directive: &crate::Directive,
 
 fn remedy(refusal: &Refusal, decision: &Decision) -> &'static str {
     match refusal {
+        Refusal::Blocked(_) if matches!(decision, Decision::Blocked { reason: Blocked::Held }) => {
+            "take the hold or the policy back, or leave the server where it is"
+        }
         Refusal::Blocked(_) if matches!(decision, Decision::Blocked { reason: Blocked::Unreachable }) => {
             "ask the vendor to sign a way there: a permit to go back, or a version in between"
         }
         Refusal::Blocked(_) if matches!(decision, Decision::Blocked { reason: Blocked::FailedHere }) => {
-            "find out why on this computer, or wait for the vendor's next release"
+            "find out why on this computer and let it try again (`lockstep retry`), or wait for the vendor's next release"
         }
         Refusal::Blocked(_) | Refusal::NotInCatalog { .. } => {
             "ask the vendor for a release for this computer that works with that server"
         }
+        Refusal::Held { .. } | Refusal::NeverDown { .. } => {
+            "take the hold or the policy back, or leave the server where it is"
+        }
+        Refusal::Withdrawn { .. } => "ask the vendor for a release in place of the withdrawn one",
         Refusal::BelowFloor { .. } => "ask the vendor whether this downgrade may be permitted",
         Refusal::Barrier { .. } => "upgrade in steps: let the server stop at the version in between",
-        Refusal::FailedHere { .. } => "find out why on this computer, or wait for the vendor's next release",
+        Refusal::FailedHere { .. } => {
+            "find out why on this computer and let it try again (`lockstep retry`), or wait for the vendor's next release"
+        }
         Refusal::UpdaterTooOld { .. } => "install the updater anew from the integration page on this computer",
         Refusal::MetadataExpired { .. } => "see that the vendor's repository is renewed and this server can reach it",
         Refusal::DiskFull { .. } => "free some disk space on this computer",

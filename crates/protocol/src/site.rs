@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::UpgradePolicy, product::ProductId};
+use crate::{
+    hold::SiteHold,
+    policy::{DowngradePolicy, UpgradePolicy},
+    product::ProductId,
+    terms::Again,
+    window::Windows,
+};
 
 /// Spreads optional upgrades over time: a device's turn comes at a point that depends on the seed and
 /// its id only.
@@ -35,6 +41,31 @@ pub struct SiteProduct {
     /// Spreads recommended upgrades; required ones never wait.
     #[serde(default)]
     pub rollout: Option<Rollout>,
+    /// How a permitted downgrade is carried out.
+    #[serde(default)]
+    pub downgrade: DowngradePolicy,
+    /// When upgrades that are not urgent may be activated.
+    #[serde(default)]
+    pub windows: Windows,
+    /// Seconds that a user may put off what is necessary, from the moment of being asked. `None`: a day. A window that binds required upgrades puts them off no longer either.
+    #[serde(default)]
+    pub grace_seconds: Option<u32>,
+    /// What is held, in part or for some PCs.
+    #[serde(default)]
+    pub holds: Vec<SiteHold>,
+    /// Failures that the administrator wants to be tried again.
+    #[serde(default)]
+    pub retries: Vec<Retry>,
+}
+
+/// The administrator wants a version that was rolled back on a PC to be tried again there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// The device's id.
+    pub device: String,
+    /// Which failure.
+    #[serde(flatten)]
+    pub failure: Again,
 }
 
 /// What the site wants of every product it manages.

@@ -159,6 +159,7 @@ fn order(decision: Decision) -> Directive {
         product: ProductId::connector(),
         decision,
         policy: UpgradePolicy::Silent,
+        terms: Default::default(),
         server: None,
         why: "because".into(),
     }

@@ -13,11 +13,14 @@ use protocol::{
     Blocked, Decision, Directive,
     catalog::{Release, StoreSchemas},
     device::DeviceState,
-    ipc::{Fetched, Reply, Request, Status, Verb},
+    explain::Explained,
+    ipc::{Fetched, Happening, PcStatus, Reply, Request, Status, Verb, What},
     message::*,
-    policy::UpgradePolicy,
+    policy::{DowngradePolicy, UpgradePolicy},
     product::ProductId,
     site::SiteProfile,
+    terms::{Again, MachinePolicy, Terms, Whose},
+    window::Windows,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -43,6 +46,7 @@ fn directive(decision: Decision) -> Directive {
         product: ProductId::connector(),
         decision,
         policy: UpgradePolicy::Silent,
+        terms: Terms::default(),
         server: Some(version("7.3.0")),
         why: "7.2.0 does not work with server 7.3.0; 7.3.0 does".into(),
     }
@@ -58,10 +62,25 @@ fn every_decision() {
         ("directive_blocked_no_release", Blocked::NoRelease),
         ("directive_blocked_failed_here", Blocked::FailedHere),
         ("directive_blocked_unreachable", Blocked::Unreachable),
+        ("directive_blocked_held", Blocked::Held),
     ] {
         golden(name, &directive(Decision::Blocked { reason }));
     }
     golden("directive_hold", &directive(Decision::Hold));
+    let mut on_terms = directive(Decision::Recommended { version: version("7.2.4") });
+    on_terms.terms = Terms {
+        downgrade: DowngradePolicy::Never,
+        windows: windows(),
+        by: Some(now()),
+        way: vec![version("7.2.5")],
+        again: vec![Again { version: version("7.2.4"), failed_at: now() }],
+    };
+    golden("directive_on_terms", &on_terms);
+}
+
+fn windows() -> Windows {
+    let weekly = vec!["Sat 02:00-05:00".parse().unwrap(), "Mon-Fri 22:00-01:30".parse().unwrap()];
+    Windows { weekly, zone: Some("Europe/Prague".into()), required_too: true }
 }
 
 #[test]
@@ -123,6 +142,18 @@ fn every_http_message() {
     );
     golden("enrolled", &Enrolled { v: V, device: "0123456789abcdef".into() });
     golden("device_check_in", &DeviceCheckIn { v: V, seq: 7, device: reporting_device() });
+    let mut device = reporting_device();
+    device.machine = MachinePolicy {
+        downgrade: Some(DowngradePolicy::Ask),
+        windows: Some(windows()),
+        holds: vec!["connector 7.3.1".parse().unwrap(), "*".parse().unwrap()],
+        zone: Some("Europe/Prague".into()),
+    };
+    let state = state(&mut device);
+    state.put_off_since = Some(now());
+    state.failed[0].times = 2;
+    state.failed[0].again = true;
+    golden("device_check_in_policies", &DeviceCheckIn { v: V, seq: 8, device });
     let directives = vec![directive(Decision::Current)];
     let answer = DeviceDirectives { v: V, directives, next_check_in_seconds: 3600, downloads: Downloads::default() };
     golden("device_directives", &answer);
@@ -261,8 +292,38 @@ fn every_ipc_message() {
         fetching: Default::default(),
         problem: Some("cannot update: metadata expired".into()),
         last_contact: Some(now()),
+        decisions: Default::default(),
+        pc: Default::default(),
+        history: vec![],
     };
     golden("ipc_reply_status", &Reply::Status(Box::new(status.clone())));
+    let explained = Explained {
+        what: "7.3.0 is required".into(),
+        why: "7.2.0 does not work with server 7.3.0; 7.3.0 does".into(),
+        how: "by this computer's policy ask the user is asked and may refuse".into(),
+        until: Some(now()),
+        by: Whose::Machine,
+    };
+    let happening = Happening {
+        at: now(),
+        product: ProductId::connector(),
+        what: What::Switched,
+        version: Some(version("7.2.0")),
+        before: Some(version("7.1.0")),
+        why: "the server's version changed".into(),
+    };
+    let pc = PcStatus {
+        next_check_in: Some(now()),
+        busy: true,
+        check_ins: 3,
+        metadata_expires: Some(now()),
+        disk_free: Some(1 << 33),
+        policy: Some(UpgradePolicy::Ask),
+        machine: MachinePolicy { zone: Some("Europe/Prague".into()), ..MachinePolicy::default() },
+    };
+    let decisions = [(ProductId::connector(), explained)].into();
+    let explained = Status { decisions, pc, history: vec![happening], ..status.clone() };
+    golden("ipc_reply_status_explained", &Reply::Status(Box::new(explained)));
     let fetching = [(ProductId::connector(), Fetched { done: 1_000_000, total: 12_345_678 })].into();
     golden("ipc_reply_status_fetching", &Reply::Status(Box::new(Status { fetching, ..status })));
 }
@@ -276,5 +337,7 @@ fn what_a_release_says_in_the_signed_metadata() {
     full.floor = Some(version("7.2.0"));
     full.downgrade_from = Some(">=7.4, <7.5".parse().unwrap());
     golden::<Release>("release", &full);
+    full.withdraws = vec![version("7.2.9")];
+    golden::<Release>("release_withdrawing", &full);
     golden::<Release>("release_least", &release("7.3.0", "*"));
 }

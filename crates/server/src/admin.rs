@@ -1,6 +1,7 @@
 //! The administrator's programs: JSON, with the token of `admin.json`.
 
 mod gate;
+mod policy;
 mod status;
 mod story;
 
@@ -26,6 +27,7 @@ use crate::{
     warning_log,
 };
 pub use gate::mail_gate;
+pub use policy::{hold, policy, retry, set_policy};
 pub use status::status;
 pub use story::story;
 

@@ -116,6 +116,7 @@ impl Facts {
         let then = match row.readiness {
             Readiness::CutOff { reason, remedy } => format!("{reason}: {remedy}"),
             Readiness::WouldAsk { .. } => "waits for its user's consent".into(),
+            Readiness::WouldWait { until, .. } => format!("waits for the maintenance window, until {until:.0}"),
             Readiness::NotSeen { .. } => "upgrades when it is back".into(),
             Readiness::Ready { .. } => "upgrades by itself".into(),
             Readiness::Current => "the new version is installed; the program has not restarted yet".into(),

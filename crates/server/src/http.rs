@@ -50,6 +50,9 @@ pub fn router(app: App) -> Router {
         .route("/v1/admin/server-version", post(admin::server_version))
         .route("/v1/admin/cut-over", post(admin::cut_over))
         .route("/v1/admin/mail-gate", get(admin::mail_gate))
+        .route("/v1/admin/policy", get(admin::policy).put(admin::set_policy))
+        .route("/v1/admin/holds", post(admin::hold))
+        .route("/v1/admin/retry", post(admin::retry))
         .route("/v1/admin/settings/{switch}", put(admin::setting))
         .layer(middleware::from_fn(guard::deadline));
     let long = Router::new()

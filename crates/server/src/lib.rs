@@ -56,6 +56,7 @@ pub mod store;
 pub mod switches;
 pub mod tls;
 pub mod warning_log;
+pub mod wishes;
 
 #[cfg(test)]
 mod tests;

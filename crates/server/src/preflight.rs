@@ -86,6 +86,8 @@ pub struct Summary {
     pub staged: u64,
     /// Would ask the user first.
     pub would_ask: u64,
+    /// Would stay cut off until a maintenance window opens.
+    pub would_wait: u64,
     /// Not seen for too long to know.
     pub not_seen: u64,
     /// Would be cut off.
@@ -262,6 +264,10 @@ impl Summary {
                 }
                 Readiness::WouldAsk { staged } => {
                     summary.would_ask += 1;
+                    summary.staged += u64::from(staged);
+                }
+                Readiness::WouldWait { staged, .. } => {
+                    summary.would_wait += 1;
                     summary.staged += u64::from(staged);
                 }
                 Readiness::NotSeen { .. } => summary.not_seen += 1,

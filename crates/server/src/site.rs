@@ -13,8 +13,11 @@ use protocol::{
 };
 
 use crate::{
+    app::App,
     config::Config,
+    failure::Refusal,
     store::{Store, StoreError},
+    wishes::Wishes,
 };
 
 /// What a report of a server's version has led to.
@@ -33,6 +36,7 @@ pub enum Change {
 pub struct SiteState {
     state: RwLock<State>,
     seed: u64,
+    wishing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,12 +59,13 @@ impl SiteState {
             let server = version(store, &format!("server:{id}")).await?;
             let expected = version(store, &format!("expected:{id}")).await?;
             let next = expected.clone().or_else(|| product.next.clone());
-            let chosen = SiteProduct { server, next, policy: product.policy, hold: product.hold, rollout: None };
+            let mut chosen = SiteProduct { server, next, hold: product.hold, ..SiteProduct::default() };
+            Wishes::load(store, id).await?.apply(&mut chosen, product.policy);
             state.site.products.insert(id.clone(), chosen);
             state.configured_next.extend(product.next.clone().map(|next| (id.clone(), next)));
             state.expected.extend(expected.map(|expected| (id.clone(), expected)));
         }
-        Ok(Self { state: RwLock::new(state), seed })
+        Ok(Self { state: RwLock::new(state), seed, wishing: tokio::sync::Mutex::default() })
     }
 
     /// What the site wants of every product.
@@ -156,6 +161,36 @@ impl SiteState {
             chosen.next = next;
         }
         Ok(true)
+    }
+
+    /// The administrator wishes something else of a product: it is checked, stored, told, in force, and pushed.
+    ///
+    /// # Errors
+    /// Whatever `alter` objects to, 400 for what is not accepted, 500; then nothing has changed.
+    pub async fn wish(
+        &self,
+        app: &App,
+        product: &ProductId,
+        why: &str,
+        alter: impl FnOnce(&mut Wishes) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let _one_at_a_time = self.wishing.lock().await;
+        let mut wishes = Wishes::load(&app.store, product).await?;
+        alter(&mut wishes)?;
+        if let Some(objection) = wishes.objection() {
+            return Err(Refusal::malformed(objection));
+        }
+        wishes.save(&app.store, product).await?;
+        app.store.tell("site", &format!("{product}: {why}"), app.now()).await?;
+        let configured = app.config.products.get(product).map(|p| p.policy).unwrap_or_default();
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(chosen) = state.site.products.get_mut(product) {
+                wishes.apply(chosen, configured);
+            }
+        }
+        app.push.announce(format!("{product}: {why}"));
+        Ok(())
     }
 
     fn read(&self) -> State {

@@ -93,6 +93,11 @@ impl Layout {
         self.state_dir().join("state.json")
     }
 
+    /// What happened here: the newest entries, one line of JSON each.
+    pub fn history(&self) -> PathBuf {
+        self.state_dir().join("history.jsonl")
+    }
+
     /// The state file as it was before the updater's own switch, for the version before.
     pub fn state_before(&self) -> PathBuf {
         self.state_dir().join("state-before.json")

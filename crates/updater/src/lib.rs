@@ -17,15 +17,20 @@
 //! | [`identity`], [`record`], [`site`], [`layout`] | what is kept where |
 //! | [`self_update`], [`services`] | the updater's own new version on trial; the machine's services |
 //! | [`settings`] | what an administrator chose for this PC |
+//! | [`history`] | what happened here |
+//! | [`check`], [`diagnose`] | what people do with the service |
 //! | [`install`], [`service`], [`status`] | the program's commands |
 //! | [`platform`] | what differs between operating systems |
 
 #![deny(unsafe_code)]
 
+pub mod check;
 pub mod client;
+pub mod diagnose;
 pub mod download;
 pub mod driver;
 pub mod health;
+pub mod history;
 pub mod identity;
 pub mod install;
 pub mod ipc;

@@ -410,7 +410,7 @@ pub enum Recovered {
 
 fn settle(admission: Admission, ready: Option<Version>, installed: Option<Version>, failures: u32) -> Step {
     match admission {
-        Admission::Nothing | Admission::NeedsElevation { .. } => match ready {
+        Admission::Nothing | Admission::Wait { .. } | Admission::NeedsElevation { .. } => match ready {
             Some(version) => (State::Staged { version }, vec![]),
             None => (State::default(), vec![]),
         },

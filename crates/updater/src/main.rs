@@ -4,12 +4,13 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use lockstep_updater::{
-    install,
+    check, diagnose, history, install,
     ipc::client::ask,
     layout::Layout,
     platform::{self, become_program},
@@ -32,7 +33,13 @@ const EXAMPLES: &str = "Examples:
   sudo bin/lockstep-updater install     install from the folder that you downloaded and unpacked
   lockstep-updater status               what is installed, what is ready, and why
   lockstep-updater status --json        the same for scripts
-  lockstep-updater consent              agree to the upgrade that is waiting";
+  lockstep-updater check                ask the site's server now, and show what comes of it
+  lockstep-updater consent              agree to the upgrade that is waiting
+  lockstep-updater history              what was installed, switched, rolled back or refused here
+  sudo lockstep-updater retry           let a version that was rolled back be tried again
+  sudo lockstep-updater diagnose        one file for whoever helps; secrets are removed
+
+Exit codes: 0 done, 1 failed or refused, 2 wrongly called.";
 
 /// Keeps the programs on this computer in step with the site's server.
 #[derive(Debug, Parser)]
@@ -69,8 +76,50 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Ask the site's server now whether there is anything to do.
-    Check(Root),
+    /// Ask the site's server now whether there is anything to do, and show what comes of it.
+    #[command(after_help = "Examples:\n  lockstep-updater check\n  lockstep-updater check --json | jq .products\n\n\
+        Ends when nothing more is being fetched or switched; with 1 when the server or what it serves cannot be used.")]
+    Check {
+        #[command(flatten)]
+        root: Root,
+        /// Show nothing on the way, and the status as JSON at the end, for scripts.
+        #[arg(long)]
+        json: bool,
+        /// Seconds after which this command no longer looks on; the service goes on by itself.
+        #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+        wait: u64,
+    },
+    /// Show what was installed, switched, rolled back or refused here: all of it as root, else the last entries.
+    #[command(
+        after_help = "Examples:\n  lockstep-updater history\n  sudo lockstep-updater history --json | jq -r .why"
+    )]
+    History {
+        #[command(flatten)]
+        root: Root,
+        /// One JSON object a line, for scripts.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let versions that were rolled back here be tried again now (root only).
+    #[command(after_help = "Example:\n  sudo lockstep-updater retry\n\n\
+        Without it, a version that was rolled back is tried again after a week, then after twice that, up to eight weeks;\n\
+        the vendor's next release is not held up by it.")]
+    Retry(Root),
+    /// Make one file for whoever helps: versions, state, journal, history, logs. Secrets are removed.
+    #[command(
+        after_help = "Examples:\n  sudo lockstep-updater diagnose\n  lockstep-updater diagnose --output /tmp/pc.tar.gz\n\n\
+        Root sees all; another user what a user may see. Look into it before you send it: tar -tzf FILE."
+    )]
+    Diagnose {
+        #[command(flatten)]
+        root: Root,
+        /// The file to make; it must not exist yet. Default: lockstep-diagnosis-TIME.tar.gz in the current directory.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Say as JSON what is in it, for scripts.
+        #[arg(long)]
+        json: bool,
+    },
     /// Agree to the upgrade that is waiting, or to programs being restarted now.
     Consent(Root),
 }
@@ -101,7 +150,10 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Install { root, json } => install_here(&root.root, json),
         Command::Adopt { root, package } => adopt(&root.root, &package),
         Command::Status { root, json } => show_status(&root.root, json),
-        Command::Check(Root { root }) => request(&root, Verb::CheckNow),
+        Command::Check { root, json, wait } => check_now(&root.root, json, wait),
+        Command::History { root, json } => show_history(&root.root, json),
+        Command::Retry(Root { root }) => request(&root, Verb::Retry),
+        Command::Diagnose { root, output, json } => make_diagnosis(&root.root, output, json),
         Command::Consent(Root { root }) => request(&root, Verb::Consent),
     }
 }
@@ -182,6 +234,65 @@ fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {
     };
     let text = if json { status::json(&found)? + "\n" } else { status::table(&found, Timestamp::now()) };
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+fn check_now(root: &Path, json: bool, wait: u64) -> anyhow::Result<()> {
+    let socket = Layout::new(root)?.socket();
+    let checked = runtime()?.block_on(check::check(&socket, Duration::from_secs(wait), json));
+    let mut out = std::io::stdout().lock();
+    match checked {
+        Ok(found) if json => writeln!(out, "{}", status::json(&found)?)?,
+        Ok(found) => {
+            writeln!(out)?;
+            out.write_all(status::table(&found, Timestamp::now()).as_bytes())?;
+        }
+        Err(error) if json => {
+            writeln!(out, "{}", serde_json::json!({ "error": format!("{error:#}") }))?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn show_history(root: &Path, json: bool) -> anyhow::Result<()> {
+    let layout = Layout::new(root)?;
+    let entries = match std::fs::read(layout.history()) {
+        Ok(bytes) => history::read(&bytes),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            runtime()?.block_on(check::status(&layout.socket()))?.history
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => vec![],
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", layout.history().display())),
+    };
+    let mut out = std::io::stdout().lock();
+    if json {
+        for entry in &entries {
+            writeln!(out, "{}", serde_json::to_string(entry)?)?;
+        }
+        return Ok(());
+    }
+    if entries.is_empty() {
+        return Ok(writeln!(out, "nothing has happened here yet")?);
+    }
+    Ok(out.write_all(status::happenings(&entries).as_bytes())?)
+}
+
+fn make_diagnosis(root: &Path, output: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
+    let now = Timestamp::now();
+    let named = || PathBuf::from(format!("lockstep-diagnosis-{}.tar.gz", now.strftime("%Y%m%d-%H%M%S")));
+    let output = output.unwrap_or_else(named);
+    let contents = runtime()?.block_on(diagnose::diagnose(&Layout::new(root)?, VERSION, &output, now))?;
+    let mut out = std::io::stdout().lock();
+    if json {
+        let said = serde_json::json!({ "file": output, "members": contents.members, "missing": contents.missing });
+        return Ok(writeln!(out, "{said}")?);
+    }
+    writeln!(out, "{} holds {}", output.display(), contents.members.join(", "))?;
+    for missing in &contents.missing {
+        writeln!(out, "not in it: {missing}")?;
+    }
+    Ok(writeln!(out, "keys, passwords, tokens and tickets were removed; look into it before you send it")?)
 }
 
 fn request(root: &Path, verb: Verb) -> anyhow::Result<()> {

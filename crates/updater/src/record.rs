@@ -39,6 +39,9 @@ pub struct ProductRecord {
     /// The version that a user agreed to.
     #[serde(default)]
     pub consented: Option<Version>,
+    /// Since when something necessary has been put off, by a user who was asked or by a window.
+    #[serde(default)]
+    pub put_off_since: Option<Timestamp>,
     /// The version before the active one, kept until that one is confirmed.
     #[serde(default)]
     pub previous: Option<Version>,
@@ -56,8 +59,9 @@ pub struct ProductRecord {
 impl ProductRecord {
     /// Remembers a version as broken here.
     pub fn remember_failure(&mut self, version: Version, reason: String, at: Timestamp) {
+        let before = self.failed.iter().find(|f| f.version == version).map_or(0, |f| f.times);
         self.failed.retain(|f| f.version != version);
-        self.failed.push(FailedVersion { version, at, reason });
+        self.failed.push(FailedVersion { times: before.saturating_add(1), ..FailedVersion::new(version, at, reason) });
         let excess = self.failed.len().saturating_sub(MAX_FAILED);
         self.failed.drain(..excess);
     }
@@ -88,6 +92,11 @@ pub struct RecordFile {
 }
 
 impl RecordFile {
+    /// The disk that it is kept on.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+
     /// A record kept in `path`.
     pub fn new(path: PathBuf, disk: Arc<dyn Disk>) -> Self {
         Self { path, disk }

@@ -87,7 +87,7 @@ pub fn failure(layout: &Layout, disk: &dyn Disk) -> io::Result<Option<FailedVers
     let Some(version) = value(&lines, "version").and_then(|v| v.parse().ok()) else { return Ok(None) };
     let at = value(&lines, "at").and_then(|v| Timestamp::from_second(v.parse().ok()?).ok()).unwrap_or_default();
     let reason = value(&lines, "reason").unwrap_or("it did not come up").to_owned();
-    Ok(Some(FailedVersion { version, at, reason }))
+    Ok(Some(FailedVersion::new(version, at, reason)))
 }
 
 /// The failure is remembered elsewhere now.

@@ -18,6 +18,7 @@ use crate::{
 };
 
 pub mod download;
+pub mod policy;
 
 /// The whole file. Every key is optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -25,6 +26,8 @@ pub mod download;
 pub struct Settings {
     /// How packages are fetched.
     pub download: download::Settings,
+    /// What is done when, and what is not done.
+    pub policy: policy::Settings,
 }
 
 /// Settings that cannot be used. The service does not start with them: what the administrator wanted is not known.

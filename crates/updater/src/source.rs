@@ -224,6 +224,7 @@ mod tests {
             channel: "stable".into(),
             updater: None,
             policy: None,
+            machine: Default::default(),
             disk_free: None,
             metadata_expires: None,
             products: BTreeMap::new(),
@@ -234,6 +235,7 @@ mod tests {
                 product: product.clone(),
                 decision: decision.clone(),
                 policy: Default::default(),
+                terms: Default::default(),
                 server: None,
                 why: String::new(),
             };

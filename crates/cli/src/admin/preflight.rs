@@ -70,6 +70,8 @@ pub struct Summary {
     pub ready: u64,
     pub staged: u64,
     pub would_ask: u64,
+    #[serde(default)]
+    pub would_wait: u64,
     pub not_seen: u64,
     pub cut_off: u64,
 }
@@ -147,6 +149,9 @@ fn summary(report: &Report) -> String {
     if s.would_ask > 0 {
         parts.push(format!("{} would ask the user", s.would_ask));
     }
+    if s.would_wait > 0 {
+        parts.push(format!("{} would wait for a maintenance window", s.would_wait));
+    }
     parts.push(format!("{} would be cut off", s.cut_off));
     if s.not_seen > 0 {
         parts.push(format!("{} not seen", s.not_seen));
@@ -163,6 +168,7 @@ fn cells(row: &Row, now: Timestamp) -> Vec<String> {
         Readiness::Ready { staged: false } => "ready, not staged".into(),
         Readiness::WouldAsk { staged: true } => "would ask, staged".into(),
         Readiness::WouldAsk { staged: false } => "would ask, not staged".into(),
+        Readiness::WouldWait { until, .. } => format!("would wait until {until:.0}"),
         Readiness::NotSeen { since } => format!("not seen since {}", since.strftime("%Y-%m-%d")),
         Readiness::CutOff { .. } => "WOULD BE CUT OFF".into(),
     };

@@ -48,6 +48,9 @@ pub struct Product {
     pub server: Option<Version>,
     #[serde(default)]
     pub expected: Option<Version>,
+    /// The policy in force, one line each.
+    #[serde(default)]
+    pub words: Vec<String>,
 }
 
 /// A user who is cut off now.
@@ -151,6 +154,7 @@ fn render(status: &Status, now: Timestamp) -> String {
             text += &format!(", {expected} is announced");
         }
         text.push('\n');
+        p.words.iter().for_each(|line| text += &format!("  {}\n", plain(line)));
     }
     text += &cut_off_now(status, now);
     for t in &status.troubles {

@@ -52,6 +52,9 @@ pub struct AddArgs {
     /// Newer versions that may be replaced by it, such as ">=7.4, <7.5"
     #[arg(long, value_name = "REQUIREMENT")]
     pub downgrade_from: Option<VersionReq>,
+    /// Versions that are withdrawn: nobody installs them any more, and whoever has one leaves it. Name them again in each later release
+    #[arg(long, value_name = "VERSION", value_parser = parse_version, value_delimiter = ',')]
+    pub withdraws: Vec<Version>,
     /// Oldest mail-store schema that it opens
     #[arg(long, value_name = "N", requires = "store_writes")]
     pub store_reads: Option<u32>,
@@ -230,6 +233,7 @@ fn facts(args: &AddArgs, manifest: &Manifest) -> anyhow::Result<Release> {
         updater: args.updater.clone(),
         floor: args.floor.clone(),
         downgrade_from: args.downgrade_from.clone(),
+        withdraws: args.withdraws.clone(),
     })
 }
 

@@ -192,6 +192,7 @@ impl Workshop {
             channel: CHANNEL.into(),
             updater: Some(updater.clone()),
             policy: None,
+            machine: Default::default(),
             disk_free: platform::disk_free(&self.dir),
             metadata_expires: Some(trusted.expires()),
             products: [(product.clone(), running)].into(),

@@ -194,6 +194,7 @@ impl Site {
                 product: ProductId::connector(),
                 decision: self.decision.lock().unwrap().clone(),
                 policy: *self.policy.lock().unwrap(),
+                terms: Default::default(),
                 server: Some("7.3.0".parse().unwrap()),
                 why: "the test says so".into(),
             },

@@ -30,6 +30,7 @@ pub async fn status(_: Administrator, State(app): State<App>) -> Result<Json<Val
                 "next": facts.next(product),
                 "policy": chosen.policy,
                 "hold": chosen.hold,
+                "words": crate::wishes::words(chosen).iter().map(|w| printable(w)).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -99,6 +99,12 @@ fn trimmed(mut device: Device) -> Device {
     device.channel = capped(&device.channel);
     device.platform.os = capped(&device.platform.os);
     device.platform.arch = capped(&device.platform.arch);
+    device.machine.holds.truncate(MAX_ITEMS);
+    device.machine.zone = device.machine.zone.as_deref().map(capped);
+    if let Some(windows) = &mut device.machine.windows {
+        windows.weekly.truncate(MAX_ITEMS);
+        windows.zone = windows.zone.as_deref().map(capped);
+    }
     while device.products.len() > MAX_ITEMS {
         device.products.pop_last();
     }

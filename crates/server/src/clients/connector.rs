@@ -128,6 +128,7 @@ pub fn running(
         channel: "stable".into(),
         updater: None,
         policy: None,
+        machine: Default::default(),
         disk_free: None,
         metadata_expires: None,
         products: BTreeMap::new(),

@@ -45,6 +45,7 @@ pub async fn enrol(
         // Who enrols is an updater; its first check-in says which version.
         updater: Some(protocol::Version::new(0, 0, 0)),
         policy: None,
+        machine: Default::default(),
         disk_free: None,
         metadata_expires: None,
         products: BTreeMap::new(),

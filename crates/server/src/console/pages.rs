@@ -136,6 +136,12 @@ fn line(row: &Row, is_now: bool, app: &App) -> Line {
         Readiness::WouldAsk { staged } => {
             ("ask", format!("would ask its user{}", if *staged { ", staged" } else { "" }), String::new())
         }
+        Readiness::WouldWait { staged, until } => {
+            let until = moment(*until, &app.zone).people;
+            let staged = if *staged { ", staged" } else { "" };
+            let remedy = "let the windows bind recommended upgrades only, or give them more hours".into();
+            ("ask", format!("would wait for its window until {until}{staged}"), remedy)
+        }
         Readiness::NotSeen { since } => {
             let remedy = "switch it on and connected before the upgrade".into();
             ("ask", format!("not seen since {}", moment(*since, &app.zone).people), remedy)

@@ -10,7 +10,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::session::Session;
-use crate::{app::App, failure::Refusal, settings, switches::Switch};
+use crate::{app::App, failure::Refusal, plain_text::printable, settings, switches::Switch, wishes};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -24,6 +24,7 @@ struct SettingsPage<'a> {
     report_every: String,
     log: String,
     file: String,
+    policies: Vec<(String, Vec<String>)>,
 }
 
 /// `GET /console/settings`.
@@ -41,9 +42,17 @@ pub async fn settings_page(session: Session, State(app): State<App>) -> Result<R
         statistics: app.switches.is_on(Switch::Statistics),
         report_every: in_words(every.as_secs()),
         log: app.warning_log.path().display().to_string(),
+        policies: policies(&app),
         file: app.data.join(crate::config::FILE_NAME).display().to_string(),
     };
     Ok(Html(page.render().map_err(Refusal::internal)?).into_response())
+}
+
+/// What is in force for each product, in words.
+fn policies(app: &App) -> Vec<(String, Vec<String>)> {
+    let site = app.site.site();
+    let words = |chosen| wishes::words(chosen).iter().map(|w| printable(w)).collect();
+    site.products.iter().map(|(product, chosen)| (product.to_string(), words(chosen))).collect()
 }
 
 /// What a switch's button sends.

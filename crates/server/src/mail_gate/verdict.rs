@@ -46,6 +46,7 @@ fn bare(client: &Client, platform: &Platform, channel: &str) -> Device {
         channel: channel.to_owned(),
         updater: None,
         policy: None,
+        machine: Default::default(),
         disk_free: None,
         metadata_expires: None,
         products: BTreeMap::from([(client.product.clone(), state)]),
@@ -78,6 +79,7 @@ mod tests {
                 updater: None,
                 floor: None,
                 downgrade_from: None,
+                withdraws: vec![],
             },
         }
     }

@@ -54,7 +54,7 @@ async fn the_table_tells_who_is_ready_who_is_away_and_who_would_be_cut_off() {
     );
     assert_eq!(
         table["summary"],
-        json!({"ready": 1, "staged": 1, "would_ask": 0, "not_seen": 1, "cut_off": 2, "current": 0})
+        json!({"ready": 1, "staged": 1, "would_ask": 0, "would_wait": 0, "not_seen": 1, "cut_off": 2, "current": 0})
     );
     assert_eq!((&table["known"], &table["server"], &table["to"]), (&json!(true), &json!("7.2.0"), &json!("7.3.0")));
     let (bob, alice) = (&table["rows"][0], &table["rows"][3]);

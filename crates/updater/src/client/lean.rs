@@ -78,11 +78,8 @@ mod tests {
     use super::*;
 
     fn check_in(failed: u64, text: &str) -> DeviceCheckIn {
-        let failed = (0..failed).map(|patch| FailedVersion {
-            version: Version::new(7, 3, patch),
-            at: Timestamp::UNIX_EPOCH,
-            reason: text.into(),
-        });
+        let failed =
+            (0..failed).map(|patch| FailedVersion::new(Version::new(7, 3, patch), Timestamp::UNIX_EPOCH, text.into()));
         let connector = ProductState {
             installed: Some(Version::new(7, 2, 0)),
             staged: vec![Version::new(7, 3, 9)],
@@ -99,6 +96,7 @@ mod tests {
             channel: "stable".into(),
             updater: Some(Version::new(0, 1, 0)),
             policy: Some(UpgradePolicy::Ask),
+            machine: Default::default(),
             disk_free: Some(u64::MAX),
             metadata_expires: Some(Timestamp::UNIX_EPOCH),
             products: [(ProductId::connector(), connector), (ProductId::updater(), updater)].into(),

@@ -95,6 +95,7 @@ impl<S: Source> Driver<S> {
         restart: bool,
     ) -> Vec<Effect> {
         tracing::info!(%product, %version, ?previous, restart, "activating");
+        self.begin_another_try(product, &version).await;
         self.refused.forget_settling(product);
         let (slots, of, to) = (self.setup.slots.clone(), product.clone(), version.clone());
         let (own, layout) = (self.is_own(product), self.setup.layout.clone());
@@ -191,6 +192,7 @@ impl<S: Source> Driver<S> {
         record.consented = record.consented.take().filter(|v| *v != version);
         record.restart = (restart && !own && !service).then(|| version.clone());
         record.active = Some(version.clone());
+        record.failed.retain(|f| f.version != version);
         self.save().await;
         self.close_journal(product).await;
         if own {

@@ -13,6 +13,7 @@
 //! | `running` | running instances: self-check, restart, health |
 //! | `own` | the updater itself, on trial |
 //! | `beside` | what an installer does at the same time |
+//! | `policies` | what is kept of policies, failures and happenings |
 //! | `refused` | what the disk refused, and is tried again |
 //! | `users` | what the users of this PC say |
 //! | `vigil` | signs of life for whoever restarts a service that hangs |
@@ -22,9 +23,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use protocol::{
     Admission, Directive, Timestamp, Version, admit,
     device::Device,
+    explain::Explained,
+    ipc::PcStatus,
     message::DeviceDirectives,
     policy::UpgradePolicy,
     product::{Platform, ProductId},
+    terms::MachinePolicy,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -33,6 +37,7 @@ use tokio::{
 };
 
 use crate::{
+    history::History,
     layout::Layout,
     machine::{Recovered, State, Step},
     platform,
@@ -46,6 +51,7 @@ use crate::{
 mod beside;
 pub(crate) mod carry;
 mod own;
+mod policies;
 mod prune;
 mod refused;
 pub mod report;
@@ -89,6 +95,8 @@ pub enum Event {
     Checked(ProductId, Version, Result<(), String>),
     /// A user agrees to what is waiting. The answer is for that user.
     Consent(oneshot::Sender<Result<String, String>>),
+    /// Root wants another try at what was rolled back. The answer is for root.
+    Retry(oneshot::Sender<Result<String, String>>),
     /// A program of the active version says that it works; the kernel has vouched for it.
     Confirmed(ProductId, Version),
 }
@@ -113,6 +121,8 @@ pub struct Setup<S> {
     pub hostname: String,
     /// The machine's policy.
     pub policy: Option<UpgradePolicy>,
+    /// The rest of it.
+    pub machine: MachinePolicy,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
     /// The machine's services.
@@ -127,6 +137,10 @@ struct Tracked {
     state: State,
     directive: Option<Directive>,
     observed: Observed,
+    /// What is done about the directive, in words.
+    explained: Option<Explained>,
+    /// When that may change by itself.
+    look_again: Option<Timestamp>,
     staging: Option<AbortHandle>,
     /// A version that was confirmed by its program before its self-check had ended.
     confirmed_early: Option<Version>,
@@ -142,6 +156,11 @@ pub struct Driver<S> {
     known: Option<(Timestamp, std::time::Instant)>,
     contact_problem: Option<String>,
     metadata_problem: Option<String>,
+    /// Whether metadata is being refreshed.
+    refreshing: bool,
+    /// Check-ins that have ended.
+    check_ins: u64,
+    history: History,
     refused: refused::Refused,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
@@ -158,12 +177,15 @@ impl<S: Source> Driver<S> {
         let (events, inbox) = mpsc::channel(64);
         Self {
             known: setup.record.trusted_time.map(|then| (then, std::time::Instant::now())),
+            history: History::open(setup.layout.history(), setup.file.disk()),
             setup,
             tracked: BTreeMap::new(),
             schedule: Schedule::new(Instant::now()),
             vigil: Vigil::new(platform::watchdog(), Instant::now()),
             contact_problem: None,
             metadata_problem: None,
+            refreshing: false,
+            check_ins: 0,
             refused: refused::Refused::default(),
             events,
             inbox,
@@ -246,8 +268,9 @@ impl<S: Source> Driver<S> {
         if let Some(event) = event {
             self.handle(event).await;
         }
-        self.publish();
+        self.note_history().await;
         self.begin_check_in();
+        self.publish();
     }
 
     async fn handle(&mut self, event: Event) {
@@ -262,18 +285,33 @@ impl<S: Source> Driver<S> {
                     self.retry().await;
                 }
             }
-            Event::CheckedIn(sent, Ok(answer)) => self.directed(*sent, answer).await,
+            Event::CheckedIn(sent, Ok(answer)) => {
+                self.check_ins += 1;
+                self.directed(*sent, answer).await;
+            }
             Event::CheckedIn(_, Err(trouble)) => {
+                self.check_ins += 1;
                 tracing::warn!(error = %trouble, "check-in failed");
                 self.schedule.failed(Instant::now(), rand::random());
                 self.contact_problem = Some(trouble.0);
             }
-            Event::Refreshed(result) => self.refreshed(result).await,
+            Event::Refreshed(result) => {
+                self.refreshing = false;
+                self.refreshed(result).await;
+            }
             Event::Staged(product, version, result) => self.staged(&product, &version, result).await,
             Event::Checked(product, version, result) => self.checked(&product, &version, result).await,
             Event::Consent(answer) => {
                 let said = self.consent().await;
                 // The user may have gone meanwhile; what they agreed to counts all the same.
+                drop(answer.send(said));
+            }
+            Event::Retry(answer) => {
+                let said = self.retry_all().await;
+                if said.is_ok() {
+                    self.schedule.want(Why::Asked, Instant::now());
+                }
+                // What root wants counts, also when root has gone meanwhile.
                 drop(answer.send(said));
             }
             Event::Confirmed(product, version) => self.confirmed(&product, &version).await,
@@ -301,12 +339,13 @@ impl<S: Source> Driver<S> {
         let mut named = Vec::new();
         for directive in answer.directives.into_iter().take(MAX_PRODUCTS) {
             let product = directive.product.clone();
+            self.forgive_named(&directive).await;
             self.tracked.entry(product.clone()).or_default().directive = Some(directive);
             named.push(product);
         }
         for (product, tracked) in &mut self.tracked {
             if !named.contains(product) {
-                tracked.directive = None;
+                (tracked.directive, tracked.explained, tracked.look_again) = (None, None, None);
             }
         }
         // A switch to what is staged waits for nothing; everything else waits for the newest metadata.
@@ -316,7 +355,8 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn begin_refresh(&self) {
+    fn begin_refresh(&mut self) {
+        self.refreshing = true;
         let (source, events, now) = (self.setup.source.clone(), self.events.clone(), self.now());
         tokio::spawn(async move {
             let metadata = source.refresh(now).await;
@@ -384,8 +424,12 @@ impl<S: Source> Driver<S> {
         if only_switches && !switch || is_switching(&tracked.state) {
             return;
         }
-        let local = device.product(product);
+        let (local, directive) = (device.product(product), directive.clone());
         let ready = directive.decision.version().filter(|v| local.staged.contains(v)).cloned();
+        self.decided(&device, &directive, &admission, now).await;
+        let Some(tracked) = self.tracked.get_mut(product) else {
+            return;
+        };
         let before = tracked.state.device_state();
         let next = std::mem::take(&mut tracked.state).directed(admission, ready, local.installed, now);
         if let Ok((state, _)) = &next
@@ -399,7 +443,8 @@ impl<S: Source> Driver<S> {
     /// Decides anew where the wait after a failure is over.
     async fn retry(&mut self) {
         let now = self.now();
-        let over = self.tracked.iter().filter(|(_, t)| t.state.retry_at().is_some_and(|at| at <= now));
+        let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        let over = self.tracked.iter().filter(|(_, t)| is_over(t.state.retry_at()) || is_over(t.look_again));
         let products: Vec<_> = over.map(|(product, _)| product.clone()).collect();
         for product in products {
             self.decide(&product, false).await;
@@ -457,7 +502,8 @@ impl<S: Source> Driver<S> {
         let record = self.setup.record.product(product);
         let tracked = self.tracked.get(product);
         let current = tracked.and_then(|t| t.observed.current.clone());
-        let failure = |version: &Version| record.failed.iter().find(|f| f.version == *version);
+        // One that is being tried again is checked as if it were new.
+        let failure = |version: &Version| record.failed.iter().find(|f| f.version == *version && !f.again);
         if let Some(broken) = current.as_ref().and_then(failure) {
             let (version, reason) = (broken.version.clone(), broken.reason.clone());
             let before = link.and_then(|i| if i.switched { i.from.clone() } else { i.to.clone() });
@@ -474,7 +520,7 @@ impl<S: Source> Driver<S> {
             {
                 Recovered::Switched { version: to.clone(), previous: from.clone(), restart: *restart }
             }
-            _ => match record.failed.last().filter(|f| current.as_ref().is_none_or(|c| f.version > *c)) {
+            _ => match record.failed.last().filter(|f| !f.again && current.as_ref().is_none_or(|c| f.version > *c)) {
                 Some(f) => Recovered::Broken { version: f.version.clone(), reason: f.reason.clone() },
                 None => Recovered::Quiet,
             },
@@ -514,6 +560,8 @@ impl<S: Source> Driver<S> {
                 platform: Platform::current(),
                 updater: &self.setup.version,
                 policy: self.setup.policy,
+                machine: &self.setup.machine,
+                now: self.now(),
                 disk_free: crate::platform::free_space(self.setup.layout.root()),
                 metadata_expires: self.setup.metadata.as_ref().map(|m| m.expires),
                 problem: self.metadata_problem.as_deref(),
@@ -525,10 +573,23 @@ impl<S: Source> Driver<S> {
 
     fn publish(&self) {
         let device = self.device();
+        let (now, at) = (self.now(), Instant::now());
+        let pc = PcStatus {
+            next_check_in: self.schedule.due_in(at).and_then(|wait| now.checked_add(wait).ok()),
+            busy: self.schedule.is_busy() || self.refreshing,
+            check_ins: self.check_ins,
+            metadata_expires: device.metadata_expires,
+            disk_free: device.disk_free,
+            policy: device.policy,
+            machine: device.machine.clone(),
+        };
         let directives = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.directive.as_ref()?)));
+        let explained = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.explained.clone()?))).collect();
         let elsewhere = || self.contact_problem.clone().or_else(|| self.metadata_problem.clone());
         let problem = self.refused.in_words().or_else(elsewhere);
-        let next = report::published(device, directives.collect(), &self.setup.record, problem);
+        let mut next = report::published(device, directives.collect(), explained, &self.setup.record, problem);
+        next.pc = pc;
+        next.history = self.history.shown().to_vec();
         self.published.send_if_modified(|old| {
             let changed = *old != next;
             *old = next;
@@ -539,7 +600,8 @@ impl<S: Source> Driver<S> {
     fn alarm(&self) -> Instant {
         let now = self.now();
         // One that is past could not be done then, and waits for the next check-in.
-        let retry = self.tracked.values().filter_map(|t| t.state.retry_at()).filter(|at| *at > now).min();
+        let times = self.tracked.values().flat_map(|t| [t.state.retry_at(), t.look_again]);
+        let retry = times.flatten().filter(|at| *at > now).min();
         let wait = retry.and_then(|at| std::time::Duration::try_from(at.duration_since(now)).ok());
         let alarm = self.schedule.alarm(wait.map(|wait| Instant::now() + wait));
         self.refused.again_at().map_or(alarm, |again| again.min(alarm))

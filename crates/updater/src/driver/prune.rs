@@ -107,7 +107,10 @@ fn unneeded(observed: &Observed, record: &ProductRecord, directive: Option<&Dire
         None | Some(Decision::Hold | Decision::Blocked { .. }) => {
             needed.extend(observed.versions.iter().filter(|v| !broken(v)));
         }
-        Some(decision) => needed.extend(decision.version()),
+        Some(decision) => {
+            needed.extend(decision.version());
+            needed.extend(directive.iter().flat_map(|d| &d.terms.way));
+        }
     }
     observed.versions.iter().filter(|v| !needed.contains(v)).cloned().collect()
 }
@@ -127,6 +130,7 @@ mod tests {
             product: ProductId::connector(),
             decision,
             policy: Default::default(),
+            terms: Default::default(),
             server: None,
             why: String::new(),
         };

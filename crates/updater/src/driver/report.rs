@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use protocol::{
     Decision, Directive, Timestamp, Version,
     device::{Device, ProductState},
+    explain::Explained,
+    ipc::{Happening, PcStatus},
     policy::UpgradePolicy,
     product::{Platform, ProductId},
+    terms::MachinePolicy,
 };
 
 use crate::{
@@ -29,6 +32,10 @@ pub struct Pc<'a> {
     pub updater: &'a Version,
     /// The machine's policy.
     pub policy: Option<UpgradePolicy>,
+    /// The rest of it.
+    pub machine: &'a MachinePolicy,
+    /// The effective time.
+    pub now: Timestamp,
     /// Bytes.
     pub disk_free: Option<u64>,
     /// When what was verified expires.
@@ -52,6 +59,12 @@ pub struct Published {
     pub problem: Option<String>,
     /// When the server was last reached.
     pub last_contact: Option<Timestamp>,
+    /// What is decided, in words, by product.
+    pub decisions: BTreeMap<ProductId, Explained>,
+    /// What is true of the whole PC.
+    pub pc: PcStatus,
+    /// What happened last.
+    pub history: Vec<Happening>,
 }
 
 /// The report to the server, which is also what this PC decides on. The id is filled in when it is sent.
@@ -61,7 +74,7 @@ pub fn device<'a>(
 ) -> Device {
     let mut reported = BTreeMap::from([(ProductId::updater(), updater(&pc))]);
     for (product, state, observed, record) in products {
-        let broken = |v: &Version| record.failed.iter().any(|f| f.version == *v);
+        let broken = |v: &Version| record.failed.iter().any(|f| f.version == *v && f.bars(pc.now));
         let staged = observed.versions.iter().filter(|v| Some(*v) != observed.current.as_ref() && !broken(v));
         let product_state = ProductState {
             installed: observed.current.clone(),
@@ -69,6 +82,7 @@ pub fn device<'a>(
             floor: record.floor.clone(),
             failed: record.failed.clone(),
             consented: record.consented.clone(),
+            put_off_since: record.put_off_since,
             state: state.device_state(),
             detail: detail(state, pc.problem),
         };
@@ -81,6 +95,7 @@ pub fn device<'a>(
         channel: CHANNEL.into(),
         updater: Some(pc.updater.clone()),
         policy: pc.policy,
+        machine: pc.machine.clone(),
         disk_free: pc.disk_free,
         metadata_expires: pc.metadata_expires,
         products: reported,
@@ -111,13 +126,15 @@ fn updater(pc: &Pc<'_>) -> ProductState {
 pub fn published(
     device: Device,
     directives: BTreeMap<ProductId, &Directive>,
+    decisions: BTreeMap<ProductId, Explained>,
     record: &Record,
     problem: Option<String>,
 ) -> Published {
     let mut why = BTreeMap::new();
     let mut restart = BTreeMap::new();
     for (product, state) in &device.products {
-        let said = directives.get(product).map(|d| explain(d, device.policy));
+        let decided = decisions.get(product).map(Explained::sentence);
+        let said = decided.or_else(|| directives.get(product).map(|d| explain(d, device.policy)));
         // A refusal by the server says nothing new after the server's own words.
         let detail = state.detail.clone().filter(|d| said.as_ref().is_none_or(|said| !said.contains(d.as_str())));
         let words: Vec<_> = said.into_iter().chain(detail).collect();
@@ -129,10 +146,11 @@ pub fn published(
             restart.insert(product.clone(), version);
         }
     }
-    Published { products: device.products, why, restart, problem, last_contact: record.last_contact }
+    let last_contact = record.last_contact;
+    Published { products: device.products, why, restart, problem, last_contact, decisions, ..Published::default() }
 }
 
-/// A directive in a sentence.
+/// A directive in a sentence, where nothing could be decided about it yet.
 fn explain(directive: &Directive, machine: Option<UpgradePolicy>) -> String {
     let decision = match &directive.decision {
         Decision::Current => "nothing to do".into(),
@@ -172,6 +190,7 @@ mod tests {
             product: ProductId::connector(),
             decision,
             policy: UpgradePolicy::SilentAtStart,
+            terms: Default::default(),
             server: None,
             why: "because".into(),
         }
@@ -204,6 +223,8 @@ mod tests {
             platform: Platform::current(),
             updater: &version,
             policy: None,
+            machine: &MachinePolicy::default(),
+            now: Timestamp::UNIX_EPOCH,
             disk_free: None,
             metadata_expires: None,
             problem: None,

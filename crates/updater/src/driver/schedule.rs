@@ -133,6 +133,16 @@ impl Schedule {
         self.refresh_due = None;
     }
 
+    /// How long it is until the next check-in. `None`: one is due, or under way.
+    pub fn due_in(&self, now: Instant) -> Option<Duration> {
+        (!self.is_busy()).then(|| Duration::from_secs(self.due.saturating_duration_since(now).as_secs()))
+    }
+
+    /// Whether a check-in is under way or about to be.
+    pub fn is_busy(&self) -> bool {
+        self.running || self.wanted
+    }
+
     /// When to look again, at the latest; `retry` is the time of another attempt at something that failed.
     pub fn alarm(&self, retry: Option<Instant>) -> Instant {
         retry.map_or(self.due, |retry| retry.min(self.due))
@@ -159,6 +169,7 @@ mod tests {
             channel: channel.into(),
             updater: None,
             policy: None,
+            machine: Default::default(),
             disk_free: Some(disk_free),
             metadata_expires: None,
             products: Default::default(),

@@ -182,6 +182,7 @@ impl Payload {
             channel: CHANNEL.into(),
             updater: updater.map(|e| e.release.version.clone()),
             policy: None,
+            machine: Default::default(),
             disk_free: platform::free_space(&layout.products()),
             metadata_expires: Some(self.trusted.expires()),
             products,
@@ -206,6 +207,7 @@ impl Payload {
             product: product.clone(),
             decision: Decision::Required { version, deadline: now },
             policy: UpgradePolicy::Silent,
+            terms: Default::default(),
             server: None,
             why: "an administrator installs it".into(),
         };

@@ -88,6 +88,9 @@ impl Hub {
             fetching: self.fetching.borrow().clone(),
             problem: published.problem,
             last_contact: published.last_contact,
+            decisions: published.decisions,
+            pc: published.pc,
+            history: published.history,
         }
     }
 

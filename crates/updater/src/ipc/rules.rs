@@ -9,17 +9,20 @@ pub enum Open {
     ToAll,
     /// Every user of this PC, now and then.
     ToAllSparingly,
+    /// Root, as the kernel shows.
+    ToRoot,
     /// Whoever runs the active version's program, as the kernel shows; not even root otherwise.
     ToActiveProgram,
 }
 
 /// The table.
-pub const RULES: [(Verb, Open); 5] = [
+pub const RULES: [(Verb, Open); 6] = [
     (Verb::Status, Open::ToAll),
     (Verb::Watch, Open::ToAll),
     (Verb::Consent, Open::ToAll),
     (Verb::CheckNow, Open::ToAllSparingly),
     (Verb::ConfirmHealthy, Open::ToActiveProgram),
+    (Verb::Retry, Open::ToRoot),
 ];
 
 /// Whom a verb is open to.
@@ -28,6 +31,7 @@ pub fn open(verb: Verb) -> Open {
         Verb::Status | Verb::Watch | Verb::Consent => Open::ToAll,
         Verb::CheckNow => Open::ToAllSparingly,
         Verb::ConfirmHealthy => Open::ToActiveProgram,
+        Verb::Retry => Open::ToRoot,
     }
 }
 

@@ -98,11 +98,14 @@ async fn answer(verb: Verb, peer: Peer, hub: &Arc<Hub>) -> Reply {
         Open::ToAll => {}
         Open::ToAllSparingly if may_check_now(hub, peer.uid) => {}
         Open::ToAllSparingly => return refused("asked too often; try again in a minute"),
+        Open::ToRoot if peer.uid == 0 => {}
+        Open::ToRoot => return refused("only root may ask for that"),
         Open::ToActiveProgram => return confirm_healthy(peer, hub).await,
     }
     match verb {
         Verb::Status => Reply::Status(Box::new(hub.status(&peer))),
-        Verb::Consent => consent(peer, hub).await,
+        Verb::Consent => ask(peer, hub, Event::Consent).await,
+        Verb::Retry => ask(peer, hub, Event::Retry).await,
         Verb::CheckNow => match hub.events.send(Event::Wanted(Why::Asked)).await {
             Ok(()) => Reply::Ok { detail: "checking in".into() },
             Err(_) => refused("the updater is ending"),
@@ -112,14 +115,15 @@ async fn answer(verb: Verb, peer: Peer, hub: &Arc<Hub>) -> Reply {
     }
 }
 
-async fn consent(peer: Peer, hub: &Hub) -> Reply {
+/// Asks the driver, and waits for its answer.
+async fn ask(peer: Peer, hub: &Hub, event: fn(oneshot::Sender<Result<String, String>>) -> Event) -> Reply {
     let (answer, said) = oneshot::channel();
-    if hub.events.send(Event::Consent(answer)).await.is_err() {
+    if hub.events.send(event(answer)).await.is_err() {
         return refused("the updater is ending");
     }
     match timeout(DRIVER, said).await {
         Ok(Ok(Ok(detail))) => {
-            tracing::info!(uid = peer.uid, detail, "a user consented");
+            tracing::info!(uid = peer.uid, detail, "a user has spoken");
             Reply::Ok { detail }
         }
         Ok(Ok(Err(error))) => Reply::Refused { error },

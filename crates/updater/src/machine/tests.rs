@@ -29,6 +29,7 @@ fn entry(version: Version) -> Box<Entry> {
         updater: None,
         floor: None,
         downgrade_from: None,
+        withdraws: vec![],
     };
     Box::new(Entry { target: "connector/c.lpk".into(), length: 1, sha256: "00".into(), release })
 }

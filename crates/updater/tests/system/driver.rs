@@ -36,11 +36,20 @@ use tokio::{
 
 use crate::fixture::{Pc, connector, eventually, needs_root, version};
 
-const WORKS: &str = r#"[ "$1" = self-check ] && exit 0; exec sleep 1000"#;
-const BROKEN: &str = r#"[ "$1" = self-check ] && exit 7; exec sleep 1000"#;
+pub(super) const WORKS: &str = r#"[ "$1" = self-check ] && exit 0; exec sleep 1000"#;
+pub(super) const BROKEN: &str = r#"[ "$1" = self-check ] && exit 7; exec sleep 1000"#;
 
 /// The site and the vendor.
 #[derive(Default)]
+<<<<<<< HEAD
+pub(super) struct World {
+    pub(super) site: Mutex<Site>,
+    pub(super) catalog: Mutex<Catalog>,
+    pub(super) packages: Mutex<BTreeMap<String, PathBuf>>,
+    pub(super) expires: Mutex<Timestamp>,
+    pub(super) reports: Mutex<Vec<Device>>,
+    pub(super) away: Mutex<bool>,
+=======
 pub struct World {
     site: Mutex<Site>,
     catalog: Mutex<Catalog>,
@@ -48,6 +57,7 @@ pub struct World {
     expires: Mutex<Timestamp>,
     reports: Mutex<Vec<Device>>,
     away: Mutex<bool>,
+>>>>>>> main
 }
 
 impl World {
@@ -104,17 +114,17 @@ impl Source for World {
     }
 }
 
-struct Rig {
-    pc: Pc,
-    world: Arc<World>,
-    events: mpsc::Sender<Event>,
+pub(super) struct Rig {
+    pub(super) pc: Pc,
+    pub(super) world: Arc<World>,
+    pub(super) events: mpsc::Sender<Event>,
     published: watch::Receiver<Published>,
     running: JoinHandle<()>,
 }
 
 impl Rig {
     /// A site whose server runs 7.2, with a PC that has the connector 7.2.0.
-    async fn new(scripts: &[(&str, &str)]) -> Self {
+    pub(super) async fn new(scripts: &[(&str, &str)]) -> Self {
         needs_root();
         let pc = Pc::new();
         let world = Arc::new(World::default());
@@ -152,6 +162,7 @@ impl Rig {
             version: Version::new(0, 1, 0),
             hostname: "pc-ready".into(),
             policy: None,
+            machine: Default::default(),
             clock,
             systemd: Systemd::default(),
             supervised: false,
@@ -169,30 +180,30 @@ impl Rig {
         Self::start(self.pc, self.world).await
     }
 
-    async fn until(&self, what: &str, is_so: impl Fn(&Published) -> bool) {
+    pub(super) async fn until(&self, what: &str, is_so: impl Fn(&Published) -> bool) {
         let published = self.published.clone();
         eventually(what, || is_so(&published.borrow())).await;
     }
 
-    async fn state(&self, state: DeviceState) {
+    pub(super) async fn state(&self, state: DeviceState) {
         self.until(&format!("{state:?}"), |p| p.products.get(&connector()).is_some_and(|c| c.state == state)).await;
     }
 
-    fn now(&self) -> Published {
+    pub(super) fn now(&self) -> Published {
         self.published.borrow().clone()
     }
 
     /// The protected server's version changes, and the server pushes.
-    async fn flip(&self, number: &str) {
+    pub(super) async fn flip(&self, number: &str) {
         self.world.site.lock().unwrap().products.get_mut(&connector()).unwrap().server = Some(version(number));
         self.push().await;
     }
 
-    async fn push(&self) {
+    pub(super) async fn push(&self) {
         self.events.send(Event::Wanted(Why::Pushed)).await.unwrap();
     }
 
-    fn policy(&self, policy: UpgradePolicy) {
+    pub(super) fn policy(&self, policy: UpgradePolicy) {
         self.world.site.lock().unwrap().products.get_mut(&connector()).unwrap().policy = policy;
     }
 
@@ -206,16 +217,16 @@ impl Rig {
         self.events.send(Event::Confirmed(connector(), version(number))).await.unwrap();
     }
 
-    fn versions(&self) -> Vec<Version> {
+    pub(super) fn versions(&self) -> Vec<Version> {
         self.pc.slots.observe(&connector()).unwrap().versions.into_iter().collect()
     }
 
-    fn last_report(&self) -> Device {
+    pub(super) fn last_report(&self) -> Device {
         self.world.reports.lock().unwrap().last().cloned().unwrap()
     }
 }
 
-fn installed(published: &Published) -> Option<Version> {
+pub(super) fn installed(published: &Published) -> Option<Version> {
     published.products.get(&connector())?.installed.clone()
 }
 

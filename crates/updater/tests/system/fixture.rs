@@ -93,6 +93,7 @@ impl Pc {
             updater: None,
             floor: None,
             downgrade_from: None,
+            withdraws: vec![],
         };
         let entry = Entry {
             target: format!("connector/connector-{number}.lpk"),

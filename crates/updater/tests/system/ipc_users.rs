@@ -107,6 +107,10 @@ pub fn service() -> Service {
                         drop(answer.send(Ok("agreed".into())));
                         "consent".to_owned()
                     }
+                    Event::Retry(answer) => {
+                        drop(answer.send(Ok("again".into())));
+                        "retry".to_owned()
+                    }
                     other => panic!("{other:?}"),
                 };
                 telling.lock().unwrap().push(line);
@@ -185,12 +189,14 @@ fn each_verb_is_open_to_exactly_those_in_the_table() {
                 let allowed = match open(verb) {
                     Open::ToAll | Open::ToAllSparingly => true,
                     Open::ToActiveProgram => is_active,
+                    Open::ToRoot => uid == 0,
                 };
                 let refused = matches!(reply, Reply::Refused { .. });
                 assert_eq!(refused, !allowed, "{verb:?} as {uid}, active program: {is_active}: {reply:?}");
                 let effect: &[&str] = match (verb, allowed) {
                     (Verb::CheckNow, _) => &["check_now"],
                     (Verb::Consent, _) => &["consent"],
+                    (Verb::Retry, true) => &["retry"],
                     (Verb::ConfirmHealthy, true) => &["confirmed connector 7.3.0"],
                     _ => &[],
                 };

@@ -19,6 +19,7 @@ mod install_attacks;
 mod install_beside;
 mod ipc_users;
 mod launcher;
+mod policies;
 mod power_cut;
 mod self_update;
 mod self_update_kills;

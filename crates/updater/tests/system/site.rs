@@ -296,6 +296,7 @@ fn decide(world: &World, device: &Device) -> DeviceDirectives {
             product: product.clone(),
             decision: decision.clone(),
             policy: UpgradePolicy::Silent,
+            terms: Default::default(),
             server: None,
             why: "because I say so".into(),
         },

@@ -55,6 +55,7 @@ impl Pc {
             channel: "stable".into(),
             updater: Some("0.1.0".parse().unwrap()),
             policy: None,
+            machine: Default::default(),
             disk_free: None,
             metadata_expires: None,
             products: BTreeMap::from([(ProductId::connector(), state)]),
