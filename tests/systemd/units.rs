@@ -4,8 +4,9 @@ use std::process::Command;
 
 use xtask::{process::run, workspace};
 
-/// The updater installs programs as root, drops to another user, and is on the network: the rest is gone.
-const UPDATER: u32 = 23;
+/// The updater installs programs as root, drops to another user, is on the network, and speaks to systemd from below its supervisor
+/// (`NotifyAccess=all`): the rest is gone.
+const UPDATER: u32 = 25;
 /// The server needs the network, and nothing else.
 const SERVER: u32 = 12;
 
