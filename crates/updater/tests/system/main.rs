@@ -9,6 +9,7 @@ mod download;
 mod download_places;
 mod download_site;
 mod driver;
+mod economy;
 mod fixture;
 mod install;
 mod install_attacks;
