@@ -166,7 +166,7 @@ fn a_package_is_staged_in_the_background_and_activated_in_a_moment() {
     let began = Instant::now();
     site.world.lock().unwrap().orders = Some(Decision::Stage { version: "7.3.0".parse().unwrap() });
     pc.check();
-    pc.wait("7.3.0 is ready", || pc.versions().len() == 2 && said(&root, "to=Staged").is_some());
+    pc.until("7.3.0 is ready", |status| status["products"]["connector"]["state"] == "staged");
     let staged = began.elapsed();
     site.orders("7.3.0");
     pc.check();
