@@ -65,6 +65,15 @@ enum Figure {
         #[arg(long)]
         built: bool,
     },
+    /// What an idle updater costs, and how long a large package takes
+    Updater {
+        /// Minutes that it is watched while nothing happens
+        #[arg(long, default_value_t = 3)]
+        minutes: u64,
+        /// Measure this program instead of building one as shipped
+        #[arg(long, value_name = "FILE")]
+        program: Option<std::path::PathBuf>,
+    },
     /// Seconds and bytes that the upgrade of a mailbox's database from 7.1 to 7.3 costs
     Migrate {
         /// Bytes of mail
@@ -91,6 +100,7 @@ fn main() -> Result<()> {
         Chore::Bench { what: Figure::CutOver { runs, connectors, built } } => {
             xtask::bench::cut_over::bench(runs, &connectors, built)
         }
+        Chore::Bench { what: Figure::Updater { minutes, program } } => xtask::bench::updater::bench(minutes, program),
         Chore::Bench { what: Figure::Migrate { sizes, dir } } => xtask::bench::migrate::bench(&sizes, dir.as_deref()),
     }
 }

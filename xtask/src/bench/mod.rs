@@ -2,3 +2,4 @@
 
 pub mod cut_over;
 pub mod migrate;
+pub mod updater;

@@ -10,6 +10,7 @@ mod download;
 mod download_places;
 mod download_site;
 mod driver;
+mod economy;
 mod fixture;
 mod hostile_environment;
 mod hostile_ipc;

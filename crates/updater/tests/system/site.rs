@@ -18,7 +18,7 @@ use protocol::{
     catalog::Catalog,
     device::Device,
     directive,
-    message::{DeviceCheckIn, DeviceDirectives, Downloads},
+    message::{DeviceCheckIn, DeviceDirectives, Downloads, KEEP_ALIVE_SECONDS},
     policy::UpgradePolicy,
     product::ProductId,
     site::{Site as Choices, SiteProduct},
@@ -45,6 +45,12 @@ pub struct World {
     pub reached: usize,
     /// What it says about fetching packages.
     pub downloads: Downloads,
+    /// Whether it has a push stream; it never says anything on it.
+    pub pushes: bool,
+    /// Push streams that were opened.
+    pub streams: usize,
+    /// Bytes of each check-in.
+    pub bodies: Vec<usize>,
     /// Requests below `/tuf/targets/`.
     pub asked: usize,
     /// What it was told.
@@ -243,6 +249,10 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, world: &Mutex<Wor
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
+    if path == "/v1/push/device" && world.lock().unwrap().pushes {
+        world.lock().unwrap().streams += 1;
+        return push(stream.get_mut());
+    }
     let (status, answer, location) = {
         let mut world = world.lock().unwrap();
         world.reached += 1;
@@ -263,6 +273,16 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, world: &Mutex<Wor
     stream.flush()
 }
 
+/// As `lockstep-server` does while there is nothing to say.
+fn push(stream: &mut impl Write) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")?;
+    loop {
+        stream.flush()?;
+        std::thread::sleep(Duration::from_secs(KEEP_ALIVE_SECONDS));
+        stream.write_all(b": still here\n\n")?;
+    }
+}
+
 fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>) {
     let found = |file: Option<&Vec<u8>>| match file {
         Some(bytes) => ("200 OK", bytes.clone()),
@@ -278,6 +298,7 @@ fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>)
     match path {
         "/v1/enrol" => ("200 OK", json!({ "v": 1, "device": "d-1" }).to_string().into_bytes()),
         "/v1/check-in/device" => {
+            world.bodies.push(body.len());
             let told: DeviceCheckIn = serde_json::from_slice(body).unwrap();
             let answer = decide(world, &told.device);
             world.reports.push(told.device);
