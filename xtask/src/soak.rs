@@ -64,6 +64,36 @@ const TEN_MILLION: u64 = 10_000_000;
 /// Every long run. A row's test is the one that `cargo xtask test` runs as well, on a sample.
 pub const RUNS: &[Run] = &[
     Run {
+        name: "updater-killed",
+        proves: "the service killed at every call that changes its disk has one whole version and converges",
+        kind: Kind::Test { package: "lockstep-updater", filter: "killed_at_any_change_of_its_disk", env: &[] },
+    },
+    Run {
+        name: "updater-refused-once",
+        proves: "ENOSPC and EIO at every single call leave a whole version, and the update is done",
+        kind: Kind::Test { package: "lockstep-updater", filter: "a_call_that_the_disk_refuses_once", env: &[] },
+    },
+    Run {
+        name: "updater-refused-for-a-while",
+        proves: "ENOSPC and EIO from every call on are spoken of, and the update is done afterwards",
+        kind: Kind::Test { package: "lockstep-updater", filter: "a_disk_that_refuses_everything", env: &[] },
+    },
+    Run {
+        name: "updater-simulated-power-cuts",
+        proves: "one whole version is active after writes were lost, torn or reordered",
+        kind: Kind::Test { package: "lockstep-updater", filter: "after_any_power_cut_with_writes_lost", env: &[] },
+    },
+    Run {
+        name: "updater-races",
+        proves: "10,000 installs from a folder that another user rewrites install the vendor's bytes or nothing",
+        kind: Kind::Test { package: "lockstep-updater", filter: "whoever_rewrites_the_folder", env: &[] },
+    },
+    Run {
+        name: "updater-exchanged-directories",
+        proves: "1,000 installs while another user exchanges directories for links touch nothing elsewhere",
+        kind: Kind::Test { package: "lockstep-updater", filter: "whoever_exchanges_open_directories", env: &[] },
+    },
+    Run {
         name: "connector-kill-points",
         proves: "no mail is lost or doubled when the connector is killed at any system call",
         kind: Kind::Test {

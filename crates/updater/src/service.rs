@@ -184,6 +184,14 @@ fn prepare(layout: &Layout) -> Result<(), ServiceError> {
         platform::make_dir(&dir, mode).map_err(system(dir.display().to_string()))?;
         site::trusted_path(layout.root(), &dir)?;
     }
+    for name in RealDisk.list(&layout.products()).map_err(system(layout.products().display().to_string()))? {
+        let Ok(product) = name.parse() else { continue };
+        // Whoever could write here could exchange the link to the active version.
+        for dir in [layout.product(&product), layout.versions(&product)].into_iter().filter(|dir| dir.exists()) {
+            platform::make_dir(&dir, 0o755).map_err(system(dir.display().to_string()))?;
+            site::trusted_path(layout.root(), &dir)?;
+        }
+    }
     Ok(())
 }
 

@@ -123,6 +123,11 @@ pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_
     let Package { file, manifest, observed } = package;
     let rule = &manifest.description;
     let (product, version) = (&rule.product, &rule.version);
+    // Also those that an earlier, careless installation has left open.
+    for dir in [layout.product(product), layout.versions(product)] {
+        platform::make_dir(&dir, 0o755).map_err(disk(&dir))?;
+        site::trusted_path(layout.root(), &dir)?;
+    }
     let before = observed.current.clone();
     let there = observed.versions.contains(version);
     let intact = there

@@ -41,7 +41,7 @@ pub(super) const BROKEN: &str = r#"[ "$1" = self-check ] && exit 7; exec sleep 1
 
 /// The site and the vendor.
 #[derive(Default)]
-pub(super) struct World {
+pub struct World {
     pub(super) site: Mutex<Site>,
     pub(super) catalog: Mutex<Catalog>,
     pub(super) packages: Mutex<BTreeMap<String, PathBuf>>,

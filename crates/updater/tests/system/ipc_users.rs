@@ -51,8 +51,8 @@ fn caller() {
 }
 
 /// A service whose driver answers consents and remembers what it was told.
-struct Service {
-    pc: Pc,
+pub struct Service {
+    pub pc: Pc,
     told: Arc<Mutex<Vec<String>>>,
     /// This test's program as the active version's program, and a copy of it elsewhere.
     active: PathBuf,
@@ -60,7 +60,7 @@ struct Service {
     _published: watch::Sender<Published>,
 }
 
-fn service() -> Service {
+pub fn service() -> Service {
     needs_root();
     let pc = Pc::new();
     let tree = pc.dir.path().join("tree");
@@ -171,7 +171,7 @@ impl Service {
         serde_json::from_str(&self.call(uid, program, &bytes)).unwrap()
     }
 
-    fn told(&self) -> Vec<String> {
+    pub fn told(&self) -> Vec<String> {
         // The driver's thread takes an event an instant after the caller has its answer.
         std::thread::sleep(Duration::from_millis(50));
         std::mem::take(&mut *self.told.lock().unwrap())
