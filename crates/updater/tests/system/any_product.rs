@@ -158,6 +158,7 @@ impl Machine {
             version: Version::new(0, 1, 0),
             hostname: "pc".into(),
             policy: None,
+            machine: Default::default(),
             clock: Timestamp::now,
             systemd: Systemd::stand_in(&self.systemd),
             supervised: false,

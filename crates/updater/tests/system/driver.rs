@@ -41,23 +41,13 @@ pub(super) const BROKEN: &str = r#"[ "$1" = self-check ] && exit 7; exec sleep 1
 
 /// The site and the vendor.
 #[derive(Default)]
-<<<<<<< HEAD
-pub(super) struct World {
+pub struct World {
     pub(super) site: Mutex<Site>,
     pub(super) catalog: Mutex<Catalog>,
     pub(super) packages: Mutex<BTreeMap<String, PathBuf>>,
     pub(super) expires: Mutex<Timestamp>,
     pub(super) reports: Mutex<Vec<Device>>,
     pub(super) away: Mutex<bool>,
-=======
-pub struct World {
-    site: Mutex<Site>,
-    catalog: Mutex<Catalog>,
-    packages: Mutex<BTreeMap<String, PathBuf>>,
-    expires: Mutex<Timestamp>,
-    reports: Mutex<Vec<Device>>,
-    away: Mutex<bool>,
->>>>>>> main
 }
 
 impl World {
