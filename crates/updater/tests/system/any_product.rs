@@ -48,7 +48,7 @@ echo "$*" >> "$dir/asked"
 case $1 in
 show) cat "$dir/$unit.state" 2>/dev/null || echo LoadState=not-found ;;
 restart)
-    [ -f "$dir/$unit.pid" ] && kill -9 -- "-$(cat "$dir/$unit.pid")"
+    [ -f "$dir/$unit.pid" ] && kill -s KILL -- "-$(cat "$dir/$unit.pid")"
     [ -f "$dir/$unit.state" ] && echo Job=1 >> "$dir/$unit.state"
     setsid "$dir/keep" "$unit" </dev/null >/dev/null 2>&1 & ;;
 esac
