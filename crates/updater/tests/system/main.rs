@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod adopt;
 mod any_product;
 #[cfg(target_os = "linux")]
 mod crash_service;
