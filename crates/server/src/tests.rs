@@ -6,6 +6,7 @@ mod denied;
 mod hostile;
 mod mirror;
 mod pages;
+mod policies;
 mod preflight;
 mod push;
 mod site;

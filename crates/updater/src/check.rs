@@ -34,10 +34,23 @@ pub async fn check(socket: &Path, limit: Duration, quiet: bool) -> anyhow::Resul
     let mut view = View::new(quiet);
     view.line(&format!("asking {}", printable(&before.server)))?;
     let end = Instant::now() + limit;
+    let mut asked = before.pc.check_ins;
     loop {
-        let now = status(socket).await?;
+        let now = match status(socket).await {
+            Ok(now) => now,
+            // A service that gives way to its next version is away for a moment, and asks the server when it is back.
+            Err(_) if Instant::now() < end => {
+                asked = 0;
+                sleep(PACE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if now.updater != before.updater {
+            asked = asked.min(now.pc.check_ins.saturating_sub(1));
+        }
         view.show(&now)?;
-        if now.pc.check_ins > before.pc.check_ins && !now.pc.busy && !is_working(&now) {
+        if now.pc.check_ins > asked && !now.pc.busy && !is_working(&now) {
             view.finish();
             return match &now.problem {
                 Some(problem) => bail!("{}", printable(problem)),

@@ -81,6 +81,8 @@ pub struct History {
     disk: Arc<dyn Disk>,
     shown: Vec<Happening>,
     seen: BTreeMap<ProductId, Seen>,
+    /// Entries that the disk has refused.
+    unwritten: Vec<Happening>,
 }
 
 impl std::fmt::Debug for History {
@@ -94,7 +96,7 @@ impl History {
     pub fn open(path: PathBuf, disk: Arc<dyn Disk>) -> Self {
         let mut shown = read(&disk.read_file(&path).ok().flatten().unwrap_or_default());
         shown.drain(..shown.len().saturating_sub(SHOWN));
-        Self { path, disk, shown, seen: BTreeMap::new() }
+        Self { path, disk, shown, seen: BTreeMap::new(), unwritten: Vec::new() }
     }
 
     /// What every user is shown, the newest last.
@@ -124,6 +126,19 @@ impl History {
         let excess = self.shown.len().saturating_sub(SHOWN);
         self.shown.drain(..excess);
         Some(entry)
+    }
+
+    /// Takes what is to be written: what is new, and what the disk refused before.
+    pub fn take_unwritten(&mut self, new: Vec<Happening>) -> Vec<Happening> {
+        let mut all = std::mem::take(&mut self.unwritten);
+        all.extend(new);
+        all
+    }
+
+    /// The disk has refused entries: they are kept, within the file's own bound, for the next time.
+    pub fn refused(&mut self, mut entries: Vec<Happening>) {
+        entries.drain(..entries.len().saturating_sub(MAX_ENTRIES));
+        self.unwritten = entries;
     }
 
     /// At the first look after a start: a version that is active now and was not when the last entry was written was switched

@@ -133,7 +133,7 @@ pub fn happenings(entries: &[Happening]) -> String {
         out.push_str(&format!(
             "{:.0}  {:<10} {what:<12} {version:<8} {before}{}\n",
             e.at,
-            e.product,
+            e.product.as_str(),
             printable(&e.why)
         ));
     }

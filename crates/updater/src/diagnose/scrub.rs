@@ -25,8 +25,9 @@ const SECRET_NAMES: [&str; 12] = [
     "cookie",
 ];
 
-/// Words after which a credential follows, as in `Authorization: Bearer …` (RFC 6750, RFC 7617).
-const SCHEMES: [&str; 2] = ["bearer ", "basic "];
+/// Words after which a credential follows, as in `Authorization: Bearer …` (RFC 6750, RFC 7617), and how long it is at least: a
+/// word such as "basic settings" is hardly one.
+const SCHEMES: [(&str, usize); 2] = [("bearer ", 6), ("basic ", 12)];
 
 /// Knows secrets.
 #[derive(Default)]
@@ -84,15 +85,14 @@ fn userinfo(line: &str) -> String {
 
 fn schemes(line: &str) -> String {
     let mut line = line.to_owned();
-    for scheme in SCHEMES {
+    for (scheme, shortest) in SCHEMES {
         let mut from = 0;
         while let Some(found) = line[from..].to_ascii_lowercase().find(scheme) {
             let start = from + found + scheme.len();
             let end = line[start..]
                 .find(|c: char| c.is_whitespace() || "\"',;".contains(c))
                 .map_or(line.len(), |e| start + e);
-            // A word such as "basic settings" is hardly a credential.
-            if end - start >= 8 {
+            if end - start >= shortest {
                 line.replace_range(start..end, REMOVED);
                 from = start + REMOVED.len();
             } else {

@@ -89,13 +89,16 @@ impl<S: Source> Driver<S> {
             let why = tracked.directive.as_ref().map(|d| d.why.as_str());
             new.extend(self.history.look(product, seen, state, why, at));
         }
+        let new = self.history.take_unwritten(new);
         if new.is_empty() {
             return;
         }
         let history = self.history.clone();
-        // Nothing depends on it, so nothing stops for it.
-        if let Err(error) = blocking(move || history.write(&new)).await {
+        let (result, new) = blocking(move || (history.write(&new), new)).await;
+        // Nothing depends on it, so nothing stops for it; it is tried again at the next step.
+        if let Err(error) = result {
             tracing::warn!(%error, "the history could not be written");
+            self.history.refused(new);
         }
     }
 }

@@ -189,11 +189,12 @@ impl Service {
         let output = Command::new("setpriv")
             .args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()])
             .arg(self.layout.root().with_extension("folder").join("bin/lockstep-updater"))
-            .args(["check", "--root"])
+            .args(["check", "--wait", "1", "--root"])
             .arg(self.layout.root())
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Asking is what is wanted; what comes of it in this second, good or bad, is for the tests to look at.
+        assert!(output.status.code().is_some_and(|code| code <= 1), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Waits until the status is so, at most a minute.
