@@ -20,7 +20,7 @@ fn main() -> std::io::Result<()> {
     fs::create_dir(tree.path().join("bin"))?;
     fs::write(tree.path().join("bin/program"), b"#!/bin/sh\n")?;
     fs::write(tree.path().join("readme.txt"), b"words")?;
-    let description = serde_json::from_slice(include_bytes!("../description.json"))?;
+    let description = serde_json::from_slice(include_bytes!("../../description.json"))?;
     let mut packed = Vec::new();
     release::package::pack(tree.path(), &description, &mut packed, &mut |_| {}).map_err(std::io::Error::other)?;
     fs::write(corpus.join("package/packed"), &packed)
