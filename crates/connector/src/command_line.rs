@@ -165,7 +165,9 @@ pub fn run(arguments: Arguments, version: &str) -> Result<ExitCode> {
         Command::Upgrade(options) => upgrade::upgrade(&options, version),
         Command::Install(options) => upgrade::install(&options),
         Command::SelfCheck => {
-            self_check::run(version)?;
+            if self_check::run(version)? == self_check::Tried::WithoutServers {
+                eprintln!("lockstep-connector: no port is free on this computer, so the local servers were not tried");
+            }
             println!("lockstep-connector {version} can run here");
             Ok(ExitCode::SUCCESS)
         }

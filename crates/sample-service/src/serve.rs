@@ -61,8 +61,8 @@ pub fn ask(address: SocketAddr) -> io::Result<String> {
 fn answer(mut stream: TcpStream, version: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = [0; 1024];
-    // Whatever is asked for, there is one page.
-    stream.read(&mut request)?;
+    // Whatever is asked for, there is one page, also for a request in several pieces.
+    let _length = stream.read(&mut request)?;
     let page = format!("lockstep-sample-service {version}\n");
     write!(stream, "HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{page}", page.len())
 }
