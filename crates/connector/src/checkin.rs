@@ -107,7 +107,7 @@ impl CheckIn {
             }
         };
         let state = match &updater {
-            Some(status) => Updater::Present(status.products.get(&product).cloned().unwrap_or_default()),
+            Some(status) => Updater::Present(Box::new(status.products.get(&product).cloned().unwrap_or_default())),
             None => Updater::Missing,
         };
         self.gate.change(|machine, now| machine.updater(state, now));

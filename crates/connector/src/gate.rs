@@ -81,7 +81,7 @@ pub enum Updater {
     #[default]
     Missing,
     /// There is one, and this is what it says of the connector.
-    Present(ProductState),
+    Present(Box<ProductState>),
 }
 
 /// What a user who is cut off should know, however the installer stands.
@@ -404,7 +404,7 @@ mod tests {
     }
 
     fn present(state: DeviceState) -> Updater {
-        Updater::Present(ProductState { state, ..ProductState::default() })
+        Updater::Present(Box::new(ProductState { state, ..ProductState::default() }))
     }
 
     fn online() -> GateMachine {
@@ -523,7 +523,7 @@ mod tests {
             detail: Some("cannot update: metadata expired on 2024-01-01".into()),
             ..ProductState::default()
         };
-        gate.updater(Updater::Present(failed), at(6));
+        gate.updater(Updater::Present(Box::new(failed)), at(6));
         insta::assert_snapshot!("notice_failed", gate.notice().unwrap());
     }
 }
