@@ -5,9 +5,11 @@
 //! | [`scene`] | a site and its PCs |
 //! | [`debian`] | the Debian packages: installed, upgraded, removed, purged |
 //! | [`power`] | the installer of the integration page; reboots, power cuts, a service that hangs |
+//! | [`services`] | a product that is a service of the machine: updated, and rolled back |
 //! | [`units`] | how much of the system the services can reach |
 
 mod debian;
 mod power;
 mod scene;
+mod services;
 mod units;

@@ -18,7 +18,7 @@ use xtask::{
     programs::{NEW, OLD},
 };
 
-use crate::scene::{SOON, Scene, UNIT, active, wait_for_active, wait_for_service};
+use crate::scene::{SOON, Scene, UNIT, active, as_alice, wait_for_active, wait_for_service};
 
 /// Upgrades that are interrupted, half by a reboot and half by a power cut; many more under soak.
 const ROUNDS: u64 = 4;
@@ -33,22 +33,26 @@ fn the_installer_starts_a_service_that_is_restarted_when_it_ends_or_hangs() {
     wait_until("the site knows the PC", SOON, || scene.seen("pc-folder")).unwrap();
     assert_eq!(pc.property(UNIT, "UnitFileState").unwrap(), "enabled");
 
-    // It ends, however: it is started again.
-    let first = pc.property(UNIT, "MainPID").unwrap();
-    pc.must(&["sh", "-c", &format!("kill -KILL {first}")]).unwrap();
-    let second = another_process(&pc, &first).unwrap();
+    // It ends, however, and so may its supervisor: each is started again.
+    let (supervisor, updater) = processes(&pc).unwrap();
+    kill(&pc, "KILL", updater);
+    let (still, updater) = others(&pc, updater).unwrap();
+    assert_eq!(still, supervisor, "the supervisor starts the updater again");
+    kill(&pc, "KILL", supervisor);
+    let (supervisor, updater) = others(&pc, updater).unwrap();
+    assert_ne!(still, supervisor, "systemd starts the supervisor again");
 
     // It goes on for much longer than the watchdog waits: the driver's signs of life are real.
     let short = "[Service]\nWatchdogSec=6s\nTimeoutAbortSec=1s\n";
     pc.write("/etc/systemd/system/lockstep-updater.service.d/short.conf", short).unwrap();
     pc.must(&["systemctl", "daemon-reload"]).unwrap();
     pc.must(&["systemctl", "restart", UNIT]).unwrap();
-    let third = another_process(&pc, &second).unwrap();
+    let (_, updater) = others(&pc, updater).unwrap();
     sleep(Duration::from_secs(10));
-    assert_eq!(pc.property(UNIT, "MainPID").unwrap(), third, "it is left alone while it lives:\n{}", pc.log(UNIT));
-    // It hangs: it is restarted.
-    pc.must(&["sh", "-c", &format!("kill -STOP {third}")]).unwrap();
-    another_process(&pc, &third).unwrap();
+    assert_eq!(processes(&pc).unwrap().1, updater, "it is left alone while it lives:\n{}", pc.log(UNIT));
+    // It hangs, while its supervisor does not: it is restarted.
+    kill(&pc, "STOP", updater);
+    others(&pc, updater).unwrap();
     assert!(pc.log(UNIT).contains("Watchdog timeout"), "{}", pc.log(UNIT));
     pc.shut_down().unwrap();
 }
@@ -106,7 +110,7 @@ fn reboots_and_power_cuts_in_the_middle_of_an_upgrade_leave_one_whole_version_an
         settled(&pc).unwrap_or_else(|e| panic!("seed {seed}, round {round}: {e:#}"));
         pc.shut_down().unwrap();
     }
-    println!("seed {seed}; an upgrade takes {:.1} s; found after: {found:?}", whole_upgrade.as_secs_f64());
+    println!("soak: seed {seed}; an upgrade takes {:.1} s; found after: {found:?}", whole_upgrade.as_secs_f64());
 }
 
 /// The administrator installs the updater from the integration page's folder, and the service brings the connector.
@@ -120,14 +124,25 @@ fn installed_from_the_page(scene: &Scene, pc: &Machine) -> Result<()> {
     settled(pc)
 }
 
-/// Waits until the service runs in another process than this one.
-fn another_process(pc: &Machine, than: &str) -> Result<String> {
-    wait_until("the service is restarted", SOON, || {
-        let id = pc.property(UNIT, "MainPID")?;
-        let runs = pc.property(UNIT, "ActiveState")? == "active";
-        Ok((runs && id != "0" && id != than).then_some(id))
+/// The service's two processes, by their ids on the PC: the supervisor, and the updater below it.
+fn processes(pc: &Machine) -> Result<(u32, u32)> {
+    let supervisor: u32 = pc.property(UNIT, "MainPID")?.parse()?;
+    let children = pc.must(&["cat", &format!("/proc/{supervisor}/task/{supervisor}/children")])?;
+    Ok((supervisor, children.split_whitespace().next().context("the supervisor has no child")?.parse()?))
+}
+
+/// Waits until another process than this one is the updater, and the service is up.
+fn others(pc: &Machine, than: u32) -> Result<(u32, u32)> {
+    wait_until("the updater is restarted", SOON, || {
+        let found = processes(pc)?;
+        let up = pc.property(UNIT, "ActiveState")? == "active" && as_alice(pc, &["status"]).is_ok();
+        Ok((up && found.1 != than).then_some(found))
     })
     .with_context(|| pc.log(UNIT))
+}
+
+fn kill(pc: &Machine, signal: &str, pid: u32) {
+    pc.must(&["sh", "-c", &format!("kill -{signal} {pid}")]).unwrap();
 }
 
 /// Waits until nothing is left to do: no intent in the journal, nothing half made.

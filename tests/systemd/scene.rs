@@ -100,6 +100,7 @@ pub fn shipped(updater: &str, connector: &str, version: &str) -> Result<Shipped>
         ("lockstep", "lockstep"),
         ("lockstep-server", "lockstep-server"),
         ("lockstep-launcher", "lockstep-launcher"),
+        ("lockstep-supervisor", "lockstep-supervisor"),
         (&updater, "lockstep-updater"),
         (&format!("lockstep-connector-{connector}"), "lockstep-connector"),
     ] {

@@ -89,6 +89,9 @@ pub const TEST: &[Package] = &[
     package("dbus-run-session", "dbus", "a session bus for it"),
 ];
 
+/// What the fuzzers' runtime is compiled with.
+pub const FUZZ: &[Package] = &[package("c++", "g++", "the fuzzer's runtime")];
+
 /// Packages that others would bring along and that are never wanted: web servers, which would run from the next start
 /// of the machine on.
 const NEVER: &[&str] = &["libapache2-mod-php*-", "php*-fpm-"];

@@ -49,7 +49,14 @@ impl Programs {
         fs::create_dir_all(&programs.dir)?;
         let bar = spinner("building Lockstep");
         cargo_build(profile, None)?;
-        for name in ["lockstep", "lockstep-server", "lockstep-updater", "lockstep-launcher", "lockstep-supervisor"] {
+        for name in [
+            "lockstep",
+            "lockstep-server",
+            "lockstep-updater",
+            "lockstep-launcher",
+            "lockstep-supervisor",
+            "lockstep-sample-service",
+        ] {
             programs.keep(profile, name, name)?;
         }
         for version in [OLDEST, BACK, OLD, NEW] {

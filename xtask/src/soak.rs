@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 use crate::{
     packages,
     programs::{Profile, Programs, cargo},
-    tests::cargo_tool,
     workspace,
 };
 
+mod fuzzer;
 mod page;
 
 /// One long run.
@@ -58,16 +58,78 @@ pub enum Kind {
     },
 }
 
+/// Executions that a fuzz target is run for.
+const TEN_MILLION: u64 = 10_000_000;
+
 /// Every long run. A row's test is the one that `cargo xtask test` runs as well, on a sample.
-pub const RUNS: &[Run] = &[Run {
-    name: "connector-kill-points",
-    proves: "no mail is lost or doubled when the connector is killed at any system call",
-    kind: Kind::Test {
-        package: "lockstep-connector",
-        filter: "killed_at_any_system_call",
-        env: &[("LOCKSTEP_KILL_POINTS", "all"), ("LOCKSTEP_KILL_SEED", "{seed}")],
+pub const RUNS: &[Run] = &[
+    Run {
+        name: "updater-killed",
+        proves: "the service killed at every call that changes its disk has one whole version and converges",
+        kind: Kind::Test { package: "lockstep-updater", filter: "killed_at_any_change_of_its_disk", env: &[] },
     },
-}];
+    Run {
+        name: "updater-refused-once",
+        proves: "ENOSPC and EIO at every single call leave a whole version, and the update is done",
+        kind: Kind::Test { package: "lockstep-updater", filter: "a_call_that_the_disk_refuses_once", env: &[] },
+    },
+    Run {
+        name: "updater-refused-for-a-while",
+        proves: "ENOSPC and EIO from every call on are spoken of, and the update is done afterwards",
+        kind: Kind::Test { package: "lockstep-updater", filter: "a_disk_that_refuses_everything", env: &[] },
+    },
+    Run {
+        name: "updater-simulated-power-cuts",
+        proves: "one whole version is active after writes were lost, torn or reordered",
+        kind: Kind::Test { package: "lockstep-updater", filter: "after_any_power_cut_with_writes_lost", env: &[] },
+    },
+    Run {
+        name: "updater-races",
+        proves: "10,000 installs from a folder that another user rewrites install the vendor's bytes or nothing",
+        kind: Kind::Test { package: "lockstep-updater", filter: "whoever_rewrites_the_folder", env: &[] },
+    },
+    Run {
+        name: "updater-exchanged-directories",
+        proves: "1,000 installs while another user exchanges directories for links touch nothing elsewhere",
+        kind: Kind::Test { package: "lockstep-updater", filter: "whoever_exchanges_open_directories", env: &[] },
+    },
+    Run {
+        name: "connector-kill-points",
+        proves: "no mail is lost or doubled when the connector is killed at any system call",
+        kind: Kind::Test {
+            package: "lockstep-connector",
+            filter: "killed_at_any_system_call",
+            env: &[("LOCKSTEP_KILL_POINTS", "all"), ("LOCKSTEP_KILL_SEED", "{seed}")],
+        },
+    },
+    Run {
+        name: "service-power",
+        proves: "an upgrade under a real systemd, cut by reboots and power cuts at random moments, leaves one whole version and arrives",
+        kind: Kind::Test { package: "xtask", filter: "reboots_and_power_cuts_in_the_middle", env: &[] },
+    },
+    Run {
+        name: "fuzz-mutations",
+        proves: "a million seeded mutations of each corpus are survived, without the fuzzer",
+        kind: Kind::Test { package: "lockstep-updater", filter: "seeded_mutations_of_every_corpus", env: &[] },
+    },
+    fuzz("fuzz-ipc", "frames of the IPC: no crash, and a request is a verb alone", "ipc"),
+    fuzz("fuzz-package", "packages and manifests: no crash, and only safe paths and modes", "package"),
+    fuzz("fuzz-carried-root", "the end of a program that carries a root", "carried_root"),
+    fuzz("fuzz-tuf-root", "a root that is to be pinned", "tuf_root"),
+    fuzz(
+        "fuzz-tuf-metadata",
+        "a repository's roles: nothing unsigned is accepted, nothing signed crashes",
+        "tuf_metadata",
+    ),
+    fuzz("fuzz-messages", "what the server and its clients say to each other", "messages"),
+    fuzz("fuzz-catalog", "what a vendor says about a release", "catalog"),
+    fuzz("fuzz-configuration", "the site's profile and the machine's settings", "configuration"),
+    fuzz("fuzz-sse", "the server's event stream, in any pieces", "sse"),
+];
+
+const fn fuzz(name: &'static str, proves: &'static str, target: &'static str) -> Run {
+    Run { name, proves, kind: Kind::Fuzz { target, executions: TEN_MILLION } }
+}
 
 /// What to do.
 #[derive(Debug, clap::Args)]
@@ -149,8 +211,7 @@ fn choose(only: &[String]) -> Result<Vec<&'static Run>> {
 /// What the tests need, as for `cargo xtask test`.
 fn prepare() -> Result<()> {
     ensure!(packages::is_root(), "the tests need root; use sudo");
-    packages::ensure_installed(&[packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::TEST].concat())?;
-    cargo_tool("cargo-nextest", "nextest")?;
+    crate::tests::system_parts()?;
     Programs::build(Profile::Dev).map(drop)
 }
 
@@ -168,12 +229,7 @@ fn perform(run: &Run, seed: u64, most: Option<u64>) -> Result<Done> {
             watch(command, "soak: ")?
         }
         Kind::Fuzz { target, executions } => {
-            let executions = most.unwrap_or(*executions).min(*executions);
-            let mut command = cargo();
-            command.current_dir(workspace().join("fuzz"));
-            command.args(["run", "--quiet", "--release", "--bin", "soak", "--", target]);
-            command.args([&executions.to_string(), &seed.to_string()]);
-            watch(command, "soak: ")?
+            watch(fuzzer::command(target, most.unwrap_or(*executions).min(*executions), seed)?, "Done ")?
         }
     };
     Ok(Done { passed, date: today(), seed, seconds: start.elapsed().as_secs(), counts })

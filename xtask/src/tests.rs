@@ -22,11 +22,7 @@ pub fn test(arguments: &[String]) -> Result<()> {
         is_root(),
         "the tests need root, because they run each PC's updater as root and its user as another; use sudo"
     );
-    let needed =
-        [packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::DIST, packages::SYSTEMD, packages::TEST];
-    packages::ensure_installed(&needed.concat())?;
-    nspawn::base::ensure_made()?;
-    cargo_tool("cargo-nextest", "nextest")?;
+    system_parts()?;
     Programs::build(Profile::Dev)?;
     let mut nextest = cargo();
     nextest.args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(arguments);
@@ -36,6 +32,18 @@ pub fn test(arguments: &[String]) -> Result<()> {
     let status = nextest.status().context("starting cargo nextest")?;
     ensure!(status.success(), "a test failed");
     Ok(())
+}
+
+/// Sees to it that everything is there that tests use and cargo does not build.
+///
+/// # Errors
+/// When something is missing and cannot be had.
+pub fn system_parts() -> Result<()> {
+    let needed =
+        [packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::DIST, packages::SYSTEMD, packages::TEST];
+    packages::ensure_installed(&needed.concat())?;
+    nspawn::base::ensure_made()?;
+    cargo_tool("cargo-nextest", "nextest")
 }
 
 /// Sees to it that a cargo subcommand is there.

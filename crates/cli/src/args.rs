@@ -118,7 +118,7 @@ pub enum KeyCommand {
     #[command(after_help = "Examples:\n  lockstep key new mailer.pem\n  \
         lockstep key new 'pkcs11:token=vendor;object=targets?module-path=/usr/lib/softhsm/libsofthsm2.so'\n\n\
         A token's PIN comes from pin-source=file:/path in the name, from LOCKSTEP_PIN, or from a prompt. Its module from the \
-        name, or from LOCKSTEP_PKCS11_MODULE. Ed25519 alone: devices verify nothing else.")]
+        name, or from LOCKSTEP_PKCS11_MODULE. Ed25519 keys alone.")]
     New(vendor::NewArgs),
     /// Show a key's id and its public half
     Show(vendor::ShowArgs),

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .init();
+    end_quietly_when_nobody_reads();
     let command = match args::parse(VERSION) {
         Ok(command) => command,
         Err(stop) => {
@@ -47,4 +48,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `lockstep … | head` closes our output early: that is no fault of ours, so there is nothing to report.
+fn end_quietly_when_nobody_reads() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to stdout") {
+            // As a shell reports a program that SIGPIPE has ended.
+            std::process::exit(141);
+        }
+        report(panic);
+    }));
 }

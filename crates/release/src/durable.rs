@@ -24,8 +24,13 @@ pub enum Access {
 /// Whatever the file system says; `path` is then the old file or the new one, never a part of one.
 pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let beside = beside(path)?;
+    // What a killed process left, or somebody planted while the directory was open to others, is replaced and never written into.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = match access {
-        Access::Public => fs::File::create(&beside)?,
+        Access::Public => fs::File::create_new(&beside)?,
         Access::Private => platform::create_private(&beside)?,
     };
     file.write_all(bytes)?;

@@ -25,7 +25,7 @@ mod imp {
     }
 
     pub fn create_private(path: &Path) -> io::Result<fs::File> {
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
     pub fn create_private_dir(path: &Path) -> io::Result<()> {
@@ -64,7 +64,7 @@ mod imp {
     }
 
     pub fn create_private(path: &Path) -> io::Result<fs::File> {
-        fs::File::create(path)
+        fs::File::create_new(path)
     }
 
     pub fn create_private_dir(path: &Path) -> io::Result<()> {
@@ -100,7 +100,7 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     imp::create_dir(path)
 }
 
-/// Creates or empties a file that only its owner may read.
+/// Creates a file that does not exist yet and that only its owner may read.
 pub(crate) fn create_private(path: &Path) -> io::Result<fs::File> {
     imp::create_private(path)
 }

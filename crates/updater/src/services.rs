@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a restarted service is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// What is asked about a unit.
-const PROPERTIES: &str = "LoadState,ActiveState,InvocationID,NRestarts,Result,UnitFileState";
+const PROPERTIES: &str = "LoadState,ActiveState,InvocationID,NRestarts,Result,UnitFileState,Job";
 
 /// Why a service could not be restarted or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,8 @@ pub struct Unit {
     restarts: u32,
     result: String,
     enabled: bool,
+    /// Whether systemd has still to do what it was asked to: what it shows is of before.
+    has_job: bool,
 }
 
 impl Unit {
@@ -76,6 +78,7 @@ impl Unit {
             restarts: value("NRestarts").and_then(|n| n.parse().ok()).unwrap_or(0),
             result: owned("Result"),
             enabled: value("UnitFileState").is_some_and(|s| s.starts_with("enabled")),
+            has_job: value("Job").is_some_and(|job| !["", "0"].contains(&job)),
         }
     }
 
@@ -145,7 +148,9 @@ impl Systemd {
         let mut until = None;
         loop {
             let now = self.look(unit).await.map_err(words)?;
-            let is_new = now.instance != before && !now.instance.is_empty();
+            // A version that crashed again and again until now has had new instances by itself: theirs is the count until
+            // the restart is done.
+            let is_new = !now.has_job && now.instance != before && !now.instance.is_empty();
             if is_new && now.restarts >= u32::from(rule.crashes) {
                 return Err(format!(
                     "{unit} ended {} times (limit {} in {} seconds; result {})",
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_unit_is_read_and_what_is_stopped_is_not_wanted() {
-        let text = "LoadState=loaded\nActiveState=active\nInvocationID=ab12\nNRestarts=3\nResult=success\nUnitFileState=enabled\n";
+        let text = "LoadState=loaded\nActiveState=active\nInvocationID=ab12\nNRestarts=3\nResult=success\nUnitFileState=enabled\nJob=77\n";
         let unit = Unit::parse(text);
         let expected = Unit {
             loaded: true,
@@ -222,8 +227,10 @@ mod tests {
             restarts: 3,
             result: "success".into(),
             enabled: true,
+            has_job: true,
         };
         assert_eq!(unit, expected);
+        assert!(!Unit::parse("Job=\n").has_job && !Unit::parse("Job=0\n").has_job && !Unit::parse("").has_job);
         for (state, enabled, running, first) in [
             ("active", false, true, true),
             ("activating", false, true, true),

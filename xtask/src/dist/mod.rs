@@ -54,10 +54,11 @@ pub fn dist(options: &Options) -> Result<()> {
     let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").into());
     let bar = spinner(&format!("building Lockstep {version} as shipped"));
     let mut build = cargo();
-    build.args(["build", "--quiet", "--workspace", "--bins", "--exclude", "xtask", "--profile", "dist"]);
+    build.args(["build", "--quiet", "--release", "--workspace", "--exclude", "xtask"]);
+    build.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
     must(build.env("LOCKSTEP_VERSION", &version))?;
     bar.finish_and_clear();
-    let built = target().join("dist");
+    let built = target().join("release");
     let programs = target().join("programs").join(format!("dist-{version}"));
     fs::create_dir_all(&programs)?;
     for name in PROGRAMS {

@@ -114,6 +114,19 @@ impl Vendor {
         self.programs.connector(version)
     }
 
+    /// Adds a release of any product: the files of a folder, with what `lockstep pack` and `lockstep release add` are told of it.
+    ///
+    /// # Errors
+    /// What either says.
+    pub fn add_folder(&self, product: &str, version: &str, tree: &Path, pack: &[&str], terms: &[&str]) -> Result<()> {
+        let package = self.dir.join(format!("build/{product}-{version}.lpk"));
+        fs::create_dir_all(self.dir.join("build"))?;
+        let mut command = self.lockstep(&["pack"]);
+        command.arg(tree).args(["--product", product, "--version", version]).args(pack);
+        must(command.arg("-o").arg(&package))?;
+        self.release(product, &package, terms)
+    }
+
     fn add(&self, product: &str, version: &str, programs: &[(&str, PathBuf)], terms: &[&str]) -> Result<()> {
         let package = self.programs.path(&format!("{product}-{version}.lpk"));
         if !is_newer(&package, programs.iter().map(|(_, path)| path)) {

@@ -60,8 +60,10 @@ impl std::fmt::Display for Missing {
         let keys = count(*needed, &format!("{role} key"));
         let did = if signed.is_empty() { "none did".into() } else { format!("only {} did", signed.len()) };
         let more = needed - signed.len();
+        // As much of an id as tells keys apart, and as `lockstep role remove-key` takes.
+        let short: Vec<&str> = can.iter().map(|id| id.get(..16).unwrap_or(id)).collect();
         let which = if can.len() <= more { "missing".into() } else { format!("missing, any {more} of") };
-        write!(f, "{file}: {keys} must sign, but {did}; {which}: {} (as {by} says)", can.join(", "))
+        write!(f, "{file}: {keys} must sign, but {did}; {which}: {} (as {by} says)", short.join(", "))
     }
 }
 

@@ -135,16 +135,16 @@ pub fn sign(args: &SignArgs) -> anyhow::Result<()> {
             "the key {} in {key} may sign none of these files; who may: `lockstep staging status`",
             open.public().id()
         );
+        ceremony.save(&folder)?;
         println!("{key} signed {}.", signed.join(", "));
     }
-    ceremony.save(&folder)?;
     still_missing(&ceremony)
 }
 
 /// Shows what is prepared or waits, who has signed, and who must.
 pub fn staging_status(args: &StatusArgs) -> anyhow::Result<()> {
     if let Some(repo) = &args.repo {
-        let staging = Staging::open(repo)?;
+        let staging = Staging::existing(repo)?;
         if staging.prepared().is_none() {
             return waiting(repo, &staging, args.json);
         }
@@ -195,7 +195,7 @@ pub fn collect(args: &CollectArgs) -> anyhow::Result<()> {
 
 /// Takes back what was prepared. Releases go on waiting.
 pub fn drop_staging(args: &DropStagingArgs) -> anyhow::Result<()> {
-    let staging = Staging::open(&args.repo)?;
+    let staging = Staging::existing(&args.repo)?;
     let folder = staging.signing();
     match fs::remove_dir_all(&folder) {
         Ok(()) => println!("What was prepared is taken back, with its signatures."),
@@ -221,7 +221,7 @@ fn folder(repo: Option<&Path>, folder: Option<&Path>) -> anyhow::Result<(Option<
     match (repo, folder) {
         (Some(repo), _) => {
             ensure!(repo.join(".staging").is_dir(), "{} is not a repository that was worked on here", repo.display());
-            let staging = Staging::open(repo)?;
+            let staging = Staging::existing(repo)?;
             let folder = staging
                 .prepared()
                 .with_context(|| format!("nothing is prepared in {}; begin with `lockstep prepare`", repo.display()))?;

@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use protocol::Timestamp;
-use release::tuf::{DirectoryFetch, Trusted, Verifier, consistent_target_path};
+use release::tuf::{DirectoryFetch, Mismatch, Trusted, Verifier, consistent_target_path};
 use serde::Serialize;
 use serde_json::json;
 
@@ -169,9 +169,17 @@ fn whole(path: &Path, mut verifier: Verifier) -> anyhow::Result<()> {
     let mut buffer = vec![0; 128 * 1024];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(verifier.finish()?),
-            n => verifier.update(&buffer[..n])?,
+            0 => return verifier.finish().map_err(in_words),
+            n => verifier.update(&buffer[..n]).map_err(in_words)?,
         }
+    }
+}
+
+fn in_words(mismatch: Mismatch) -> anyhow::Error {
+    match mismatch {
+        Mismatch::TooLong { expected } => anyhow!("its file has more than the signed {expected} bytes"),
+        Mismatch::TooShort { expected, got } => anyhow!("its file has {got} of the signed {expected} bytes"),
+        Mismatch::WrongHash { .. } => anyhow!("its file is not what was signed"),
     }
 }
 

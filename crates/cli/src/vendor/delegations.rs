@@ -170,12 +170,11 @@ fn remove(edit: &mut Edit, gone: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A change of a role's entry, and of the keys beside it.
+type KeyChange<'a> = &'a mut dyn FnMut(&mut Value, &mut Map<String, Value>) -> anyhow::Result<()>;
+
 /// Calls for the entry of a role, in the root or among the delegations, with the keys beside it.
-fn each(
-    edit: &mut Edit,
-    role: &str,
-    change: &mut dyn FnMut(&mut Value, &mut Map<String, Value>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+fn each(edit: &mut Edit, role: &str, change: KeyChange<'_>) -> anyhow::Result<()> {
     let in_root = ROLES.contains(&role);
     let mut nothing = Value::Null;
     let place = if in_root { &mut edit.root } else { edit.targets.get_mut("delegations").unwrap_or(&mut nothing) };

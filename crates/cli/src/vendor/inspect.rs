@@ -104,8 +104,8 @@ fn show(state: &Trusted, args: &InspectArgs) -> anyhow::Result<()> {
             println!("{} speaks for {}", plain(&facts.role), plain(&paths.to_string()));
         }
         for id in &facts.keys {
-            let signed = if facts.signed_by.contains(id) { "signed" } else { "" };
-            println!("{:<10} key {}  {signed}", plain(&facts.role), plain(id));
+            let signed = if facts.signed_by.contains(id) { "  signed" } else { "" };
+            println!("{:<10} key {}{signed}", plain(&facts.role), plain(id));
         }
     }
     println!("\n{}", count(state.catalog().entries.len(), "release"));

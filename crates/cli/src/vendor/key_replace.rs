@@ -58,7 +58,7 @@ pub struct ReplaceArgs {
 
 /// Replaces it, and publishes.
 pub fn replace(args: &ReplaceArgs) -> anyhow::Result<()> {
-    let staging = Staging::open(&args.repo)?;
+    let staging = Staging::existing(&args.repo)?;
     staging.refuse_if_prepared()?;
     let now = Timestamp::now();
     let periods = Periods::read(staging.directory(), &args.expiry)?;

@@ -130,7 +130,7 @@ fn wait_words(n: usize) -> String {
 
 /// Signs the snapshot and the timestamp anew, with the online keys alone.
 pub fn renew(args: &RenewArgs) -> anyhow::Result<()> {
-    let staging = Staging::open(&args.repo)?;
+    let staging = Staging::existing(&args.repo)?;
     let now = Timestamp::now();
     let periods = Periods::read(staging.directory(), &args.expiry)?;
     let published = published::verified(&args.repo, &args.online)?.with_context(|| {

@@ -144,7 +144,8 @@ fn delegating(repo: &Path, staging: &Staging) -> anyhow::Result<Value> {
 
 /// Shows what waits.
 pub fn list(args: &ListArgs) -> anyhow::Result<()> {
-    let waiting = Staging::open(&args.repo)?.entries()?;
+    // Nothing waits where nothing is, and looking makes nothing.
+    let waiting = if args.repo.exists() { Staging::open(&args.repo)?.entries()? } else { Vec::new() };
     if args.json {
         println!("{}", json!({ "v": 1, "waiting": waiting }));
     } else if waiting.is_empty() {
@@ -160,7 +161,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<()> {
 
 /// Takes a waiting release back.
 pub fn drop_waiting(args: &DropArgs) -> anyhow::Result<()> {
-    let staging = Staging::open(&args.repo)?;
+    let staging = Staging::existing(&args.repo)?;
     staging.refuse_if_prepared()?;
     ensure!(
         staging.entries()?.iter().any(|e| e.target == args.target),

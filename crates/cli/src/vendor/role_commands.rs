@@ -150,7 +150,7 @@ pub fn set_role(args: &SetArgs) -> anyhow::Result<()> {
         plan(&args.common.repo, Change::Threshold { role: args.role.clone(), threshold })?;
     }
     if let Some(days) = args.days {
-        let staging = Staging::open(&args.common.repo)?;
+        let staging = Staging::existing(&args.common.repo)?;
         let edit = hint(&args.common.repo, &staging)?;
         let mut known = super::key_ring::ROLES.map(str::to_owned).to_vec();
         known.extend(delegated_roles(&edit.targets).filter_map(name).map(str::to_owned));
@@ -194,7 +194,7 @@ pub fn bins(args: &BinsArgs) -> anyhow::Result<()> {
 
 /// Shows who speaks for what, as it will be.
 pub fn list_delegations(args: &ListDelegationsArgs) -> anyhow::Result<()> {
-    let staging = Staging::open(&args.repo)?;
+    let staging = Staging::existing(&args.repo)?;
     let edit = hint(&args.repo, &staging)?;
     let roles: Vec<_> = delegated_roles(&edit.targets).collect();
     if args.json {
@@ -221,15 +221,15 @@ pub fn list_delegations(args: &ListDelegationsArgs) -> anyhow::Result<()> {
 
 /// Notes a change, after it was tried on what lies there and on what waits already.
 fn plan(repo: &Path, change: Change) -> anyhow::Result<()> {
-    let staging = Staging::open(repo)?;
+    let staging = Staging::existing(repo)?;
     staging.refuse_if_prepared()?;
     let mut edit = hint(repo, &staging)?;
     let before = (edit.root.clone(), edit.targets.clone());
     apply(&mut edit, &change)?;
-    difference((&before.0, &before.1), &edit).iter().for_each(|line| println!("{line}"));
     let mut plan: Plan = staging.plan()?;
     plan.changes.push(change);
     plan.write(staging.directory())?;
+    difference((&before.0, &before.1), &edit).iter().for_each(|line| println!("{line}"));
     println!("It takes effect with the next `lockstep publish`; `lockstep staging status` shows all that waits.");
     Ok(())
 }
@@ -267,7 +267,7 @@ fn hint(repo: &Path, staging: &Staging) -> anyhow::Result<Edit> {
 
 /// The one key of the repository whose id begins so.
 fn whole_id(repo: &Path, start: &str) -> anyhow::Result<String> {
-    let staging = Staging::open(repo)?;
+    let staging = Staging::existing(repo)?;
     let edit = hint(repo, &staging)?;
     let keys = [edit.root.get("keys"), edit.targets.pointer("/delegations/keys")];
     let ids = keys.into_iter().flatten().filter_map(Value::as_object).flat_map(|keys| keys.keys());

@@ -48,6 +48,12 @@ impl Staging {
         Ok(Self { dir, _lock: lock })
     }
 
+    /// The same for a repository that must be there: a mistyped name makes no new one.
+    pub fn existing(repo: &Path) -> anyhow::Result<Self> {
+        ensure!(repo.is_dir(), "there is no repository {}", repo.display());
+        Self::open(repo)
+    }
+
     /// Writes a signed state's metadata. What the state holds by then no longer waits: `done`, files and folders of this one.
     pub fn write_metadata(&self, repo: &Path, signed: &SignedRepository, done: &[&str]) -> anyhow::Result<()> {
         redo::write(repo, &self.dir, signed.files(), done)

@@ -1,7 +1,7 @@
 //! Keys in a PKCS#11 token: a smart card, an HSM, SoftHSM. The module is loaded when such a key is used, and not before.
 //!
-//! Ed25519 alone (`CKM_EDDSA`, PKCS#11 3.0 section 2.3.5): devices verify nothing else. Every signature is checked before it is
-//! used, so a token that signs something else shows at once.
+//! Ed25519 alone (`CKM_EDDSA`, PKCS#11 3.0 section 2.3.5), as with keys in files. Every signature is checked before it is used, so a
+//! token that signs something else shows at once.
 
 use std::{cell::RefCell, collections::BTreeMap, fs, io::IsTerminal, path::PathBuf, rc::Rc};
 
@@ -54,7 +54,7 @@ impl Token {
         let kind = session.get_attributes(key, &[AttributeType::KeyType, AttributeType::Id]).with_context(cannot)?;
         ensure!(
             kind.contains(&Attribute::KeyType(KeyType::EC_EDWARDS)),
-            "{} is not an Ed25519 key; devices verify nothing else",
+            "{} is not an Ed25519 key; this tool signs with no other",
             uri.text
         );
         let id = kind.into_iter().find_map(|a| if let Attribute::Id(id) = a { Some(id) } else { None });

@@ -75,13 +75,15 @@ impl Bench {
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lockstep"))
-            .args(args)
-            .current_dir(self.dir.path())
-            .env("LOCKSTEP_PASSPHRASE", PASSPHRASE)
-            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
-            .output()
-            .unwrap()
+        self.command(args).output().unwrap()
+    }
+
+    /// The program with these arguments, at this desk.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command.args(args).current_dir(self.dir.path());
+        command.env("LOCKSTEP_PASSPHRASE", PASSPHRASE).env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
+        command
     }
 
     /// Runs what must succeed; returns its standard output.

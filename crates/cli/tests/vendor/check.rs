@@ -54,9 +54,9 @@ fn a_target_that_is_missing_or_changed_is_found() {
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     fs::write(&file, &bad).unwrap();
-    assert!(bench.line_fails("repo check repo").contains("SHA-256 is"));
+    assert!(bench.line_fails("repo check repo").contains("its file is not what was signed"));
     fs::write(&file, &good[1..]).unwrap();
-    assert!(bench.line_fails("repo check repo").contains("ended after"));
+    assert!(bench.line_fails("repo check repo").contains("of the signed"));
     fs::remove_file(&file).unwrap();
     assert!(bench.line_fails("repo check repo").contains("its file is not there"));
     fs::write(&file, &good).unwrap();

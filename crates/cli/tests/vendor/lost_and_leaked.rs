@@ -121,10 +121,8 @@ fn the_targets_key_leaks() {
     for _ in 0..9 {
         scene.bench.line("renew --repo stolen/repo --online stolen/online");
     }
-    let root = scene.bench.repo().join("metadata");
-    for root_file in ["2.root.json"] {
-        fs::copy(root.join(root_file), scene.bench.path("stolen/repo/metadata").join(root_file)).unwrap();
-    }
+    let root = "metadata/2.root.json";
+    fs::copy(scene.bench.repo().join(root), scene.bench.path("stolen/repo").join(root)).unwrap();
     let error = scene.device_reads_the_thief().unwrap_err();
     assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
     assert!(!versions(&scene.device.known().unwrap().unwrap()).contains(&"9.9.9".to_owned()));

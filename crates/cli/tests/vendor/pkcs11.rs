@@ -114,6 +114,6 @@ fn a_token_that_cannot_be_used_says_why() {
         .output()
         .unwrap();
     assert!(import.status.success(), "{import:?}");
-    assert!(show(&uri("ec")).contains("is not an Ed25519 key; devices verify nothing else"));
+    assert!(show(&uri("ec")).contains("is not an Ed25519 key; this tool signs with no other"));
     assert!(!PASSPHRASE.is_empty());
 }

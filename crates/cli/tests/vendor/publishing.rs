@@ -245,3 +245,72 @@ fn a_program_carries_the_root_that_it_was_packed_with_and_no_second_one() {
     let bad = bench.fails(&pack("build-7.3.0", "not.json").split(' ').collect::<Vec<_>>());
     assert!(bad.contains("not.json cannot be carried"), "{bad}");
 }
+
+#[test]
+fn a_publication_that_is_killed_at_any_moment_leaves_a_state_that_clients_read_and_the_next_run_finishes() {
+    let bench = Bench::published();
+    bench.ok(&["key", "new", "offline/connector.pem", "--unencrypted"]);
+    bench.line("delegation add connector --product connector --key offline/connector.pub --repo repo");
+    bench.line("role set root --threshold 3 --repo repo");
+    bench.add("7.3.0", &[]);
+    let client = bench.client("client");
+    bench.read(&client).unwrap();
+    // How long it takes here, undisturbed, on a copy.
+    let started = std::time::Instant::now();
+    for name in ["repo", "offline", "online"] {
+        copy_dir(&bench.path(name), &bench.path("copy").join(name));
+    }
+    bench.line("publish --repo copy/repo --offline copy/offline --online copy/online");
+    let whole = started.elapsed();
+    let tries: u32 = if std::env::var_os("LOCKSTEP_SOAK").is_some() { 200 } else { 8 };
+    for n in 0..tries {
+        let mut run = bench
+            .command(&["publish", "--repo", "repo", "--offline", "offline", "--online", "online"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * n / tries);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        for client in [&client, &bench.client(&format!("fresh {n}"))] {
+            let offered = versions(&bench.read(client).unwrap());
+            assert!(offered == ["7.2.0"] || offered == ["7.2.0", "7.3.0"], "{offered:?} after {n}");
+        }
+    }
+    bench.publish();
+    assert_eq!(versions(&bench.read(&client).unwrap()), ["7.2.0", "7.3.0"]);
+    assert!(bench.line("staging status --repo repo").contains("Nothing waits"));
+    bench.line("repo check repo --root offline/root.json");
+}
+
+#[test]
+fn a_repository_is_inspected_over_the_web_too() {
+    let bench = Bench::published();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let metadata = bench.repo().join("metadata");
+    std::thread::spawn(move || {
+        use std::io::Write;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let name = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/metadata/")).unwrap_or("none");
+            let (status, body) =
+                fs::read(metadata.join(name)).map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        }
+    });
+    let shown = bench.ok(&["inspect", &address, "--root", "offline/root.json"]);
+    assert!(
+        shown.contains("root       1        2 of 3") && shown.contains("connector-7.2.0-linux-x86_64.lpk"),
+        "{shown}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&bench.ok(&["inspect", &address, "--json"])).unwrap();
+    assert_eq!(json["roles"][0]["signed_by"].as_array().unwrap().len(), 2);
+    let why = bench.fails(&["inspect", &format!("{address}nothing/here")]);
+    assert!(why.contains("is no repository"), "{why}");
+}

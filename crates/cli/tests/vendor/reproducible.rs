@@ -13,7 +13,7 @@ use crate::bench::text;
 
 /// A tree with what could leak into a package: many files, both modes, deep directories, names that sort differently by locale.
 fn tree(root: &Path, backwards: bool, age: u64, private: bool) {
-    let mut names: Vec<String> = (0..200).map(|n| format!("share/data/{:02}/file {n}.bin", n % 7)).collect();
+    let mut names: Vec<String> = (0..60).map(|n| format!("share/data/{:02}/file {n}.bin", n % 7)).collect();
     names.extend(["bin/program", "Readme", "readme.txt", "Aerger", "Zebra", "a-b", "a_b"].map(str::to_owned));
     if backwards {
         names.reverse();
@@ -22,7 +22,7 @@ fn tree(root: &Path, backwards: bool, age: u64, private: bool) {
         let path = root.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let content: Vec<u8> =
-            name.bytes().cycle().take(name.len() * 997).enumerate().map(|(i, b)| b ^ (i / 64) as u8).collect();
+            name.bytes().cycle().take(name.len() * 397).enumerate().map(|(i, b)| b ^ (i / 64) as u8).collect();
         fs::write(&path, content).unwrap();
         let execute = if name == "bin/program" { 0o111 } else { 0 };
         let mode = if private { 0o600 | (execute & 0o100) } else { 0o644 | execute };

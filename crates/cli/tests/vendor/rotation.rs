@@ -85,12 +85,13 @@ fn what_would_lock_the_vendor_out_is_refused_before_it_is_planned() {
         ("role set mirror --threshold 1 --repo repo", "there is no role mirror"),
         ("role set timestamp --days 0 --repo repo", "1..=3650"),
         ("role renew snapshot --repo repo", "there is no role snapshot that offline keys sign"),
-        ("role set root --threshold 2 --repo nowhere", "nothing has been published in nowhere"),
+        ("role set root --threshold 2 --repo nowhere", "there is no repository nowhere"),
     ] {
         let said = bench.line_fails(line);
         assert!(said.contains(why), "{line}: {said}");
     }
     assert!(bench.line("staging status --repo repo").contains("Nothing waits"));
+    assert!(!bench.path("nowhere").exists(), "a mistyped name makes no repository");
 }
 
 #[test]

@@ -30,7 +30,8 @@ impl<S: Source> Driver<S> {
     async fn sweep(&mut self) {
         let idle = |t: &super::Tracked| !is_switching(&t.state) && !matches!(t.state, State::Staging { .. });
         let left = |o: &Observed| !o.leftovers.is_empty() || !o.stray_links.is_empty();
-        let products = self.tracked.iter().filter(|(_, t)| idle(t) && left(&t.observed));
+        let refused = |product: &ProductId| self.refused.is_removing(product);
+        let products = self.tracked.iter().filter(|(p, t)| idle(t) && (left(&t.observed) || refused(p)));
         for product in products.map(|(product, _)| product.clone()).collect::<Vec<_>>() {
             let (slots, of) = (self.setup.slots.clone(), product.clone());
             let swept = blocking(move || slots.sweep(&of)).await;

@@ -54,6 +54,11 @@ impl Refused {
         }
     }
 
+    /// Whether the removal of something of a product has failed.
+    pub fn is_removing(&self, product: &ProductId) -> bool {
+        self.remove.contains_key(product)
+    }
+
     /// A new switch of a product's link: its end is another one now.
     pub fn forget_settling(&mut self, product: &ProductId) {
         self.settle.remove(product);

@@ -49,7 +49,7 @@ impl Running {
         if !what.self_check.is_empty() {
             let program = self.layout.version(product, version).join(&what.program);
             let limit = Duration::from_secs(what.health.self_check_seconds.into());
-            health::check(&program, &what.self_check, limit).await?;
+            health::check_patiently(&program, &what.self_check, limit).await?;
         }
         Ok(manifest)
     }

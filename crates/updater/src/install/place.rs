@@ -123,6 +123,11 @@ pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_
     let Package { file, manifest, observed } = package;
     let rule = &manifest.description;
     let (product, version) = (&rule.product, &rule.version);
+    // Also those that an earlier, careless installation has left open.
+    for dir in [layout.product(product), layout.versions(product)] {
+        platform::make_dir(&dir, 0o755).map_err(disk(&dir))?;
+        site::trusted_path(layout.root(), &dir)?;
+    }
     let before = observed.current.clone();
     let there = observed.versions.contains(version);
     let intact = there
@@ -144,7 +149,7 @@ pub(super) async fn prepare(layout: &Layout, slots: &Slots, package: &Package<'_
     if done == Done::Installed && !rule.self_check.is_empty() {
         let program = layout.version(product, version).join(&rule.program);
         let limit = std::time::Duration::from_secs(rule.health.self_check_seconds.into());
-        if let Err(reason) = health::check(&program, &rule.self_check, limit).await {
+        if let Err(reason) = health::check_patiently(&program, &rule.self_check, limit).await {
             slots.remove(product, version, rand::random())?;
             return Err(InstallError::Unhealthy { product: product.clone(), version: version.clone(), reason });
         }

@@ -54,8 +54,11 @@ pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
             path.parent().map_or(Ok(()), sync_dir)?;
         }
     }
-    // Not left to the umask: a directory ends in its final rights whatever the service was started with.
-    set_mode(path, mode)
+    // Not left to the umask: a directory ends in its final rights whatever the service was started with. By descriptor: should the
+    // name be exchanged for a link just now, what that leads to keeps its rights.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY;
+    let dir = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    dir.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 /// Makes a new directory with this mode, at no instant with more; an existing one is an error.

@@ -256,7 +256,8 @@ impl Slots {
     pub fn sweep(&self, product: &ProductId) -> Result<(), SlotError> {
         let _alone = self.take_turn()?;
         let observed = self.observe(product).map_err(SlotError::disk("looking at the installed versions"))?;
-        recover::sweep(&self.layout, self.disk.as_ref(), product, &observed)
+        recover::sweep(&self.layout, self.disk.as_ref(), product, &observed)?;
+        self.journal.end(product, journal::Slot::Versions).map_err(SlotError::disk("closing the journal"))
     }
 
     fn take_turn(&self) -> Result<Option<fs::File>, SlotError> {

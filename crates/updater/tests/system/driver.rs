@@ -41,13 +41,41 @@ const BROKEN: &str = r#"[ "$1" = self-check ] && exit 7; exec sleep 1000"#;
 
 /// The site and the vendor.
 #[derive(Default)]
-struct World {
+pub struct World {
     site: Mutex<Site>,
     catalog: Mutex<Catalog>,
     packages: Mutex<BTreeMap<String, PathBuf>>,
     expires: Mutex<Timestamp>,
     reports: Mutex<Vec<Device>>,
     away: Mutex<bool>,
+}
+
+impl World {
+    /// Its metadata never expires.
+    pub fn is_fresh_for_ever(&self) {
+        *self.expires.lock().unwrap() = Timestamp::MAX;
+    }
+
+    /// The site manages a product.
+    pub fn manages(&self, product: &ProductId, how: SiteProduct) {
+        self.site.lock().unwrap().products.insert(product.clone(), how);
+    }
+
+    /// The vendor signs a release.
+    pub fn publish(&self, entry: Entry, package: PathBuf) {
+        self.packages.lock().unwrap().insert(entry.target.clone(), package);
+        self.catalog.lock().unwrap().entries.push(entry);
+    }
+
+    /// Its package.
+    pub fn package_of(&self, entry: &Entry) -> PathBuf {
+        self.packages.lock().unwrap()[&entry.target].clone()
+    }
+
+    /// What the vendor has signed.
+    pub fn signed(&self) -> Catalog {
+        self.catalog.lock().unwrap().clone()
+    }
 }
 
 impl Source for World {

@@ -340,7 +340,8 @@ fn whoever_rewrites_the_folder_meanwhile_only_what_the_vendor_signed_is_installe
         .spawn()
         .unwrap();
     let (mut installed, mut refused) = (0, 0);
-    for n in 0..60 {
+    let rounds = if std::env::var_os("LOCKSTEP_SOAK").is_some() { 10_000 } else { 60 };
+    for n in 0..rounds {
         let root = d.dir.path().join(format!("pc-{n}"));
         let output = install(&d.folder(), &root);
         if output.status.success() {
@@ -356,7 +357,9 @@ fn whoever_rewrites_the_folder_meanwhile_only_what_the_vendor_signed_is_installe
     let swaps = swapper.wait_with_output().unwrap();
     assert!(swaps.status.success(), "{swaps:?}");
     let swaps: u64 = String::from_utf8(swaps.stdout).unwrap().trim().parse().unwrap();
-    println!("{installed} installed, {refused} refused, {swaps} swaps");
+    println!(
+        "soak: {rounds} installs while the folder is rewritten: {installed} installed, {refused} refused, {swaps} swaps"
+    );
     assert!(swaps > 1000, "only {swaps} swaps");
     assert!(succeeded(&install(&d.folder(), &d.root())), "left alone, the folder is whole");
     assert_eq!(relative(&d.root()), whole);

@@ -51,8 +51,8 @@ fn caller() {
 }
 
 /// A service whose driver answers consents and remembers what it was told.
-struct Service {
-    pc: Pc,
+pub struct Service {
+    pub pc: Pc,
     told: Arc<Mutex<Vec<String>>>,
     /// This test's program as the active version's program, and a copy of it elsewhere.
     active: PathBuf,
@@ -60,7 +60,7 @@ struct Service {
     _published: watch::Sender<Published>,
 }
 
-fn service() -> Service {
+pub fn service() -> Service {
     needs_root();
     let pc = Pc::new();
     let tree = pc.dir.path().join("tree");
@@ -167,7 +167,7 @@ impl Service {
         serde_json::from_str(&self.call(uid, program, &bytes)).unwrap()
     }
 
-    fn told(&self) -> Vec<String> {
+    pub fn told(&self) -> Vec<String> {
         // The driver's thread takes an event an instant after the caller has its answer.
         std::thread::sleep(Duration::from_millis(50));
         std::mem::take(&mut *self.told.lock().unwrap())
@@ -208,6 +208,25 @@ fn a_ticket_names_the_user_that_the_kernel_names() {
         let claim: TicketClaim = serde_json::from_str(&status.ticket.unwrap().claim).unwrap();
         assert_eq!((claim.uid, claim.device.as_str()), (uid, "pc-1"));
     }
+}
+
+#[test]
+fn the_documented_example_for_other_languages_works() {
+    let service = service();
+    let text = include_str!("../../../../docs/ipc.md");
+    let example = text.split("```python\n").nth(1).and_then(|rest| rest.split("\nMINE").next()).unwrap();
+    let path = service.pc.layout.socket();
+    let example = example.replace("/run/lockstep/updater.sock", path.to_str().unwrap())
+        + "\nprint(next(ask('consent')))\nprint(next(ask('confirm_healthy')))\nprint(next(ask('watch')))";
+    let output = Command::new("python3").args(["-c", &example]).output();
+    let output = output.expect("this test needs python3: apt-get install python3");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 4, "{output:?}");
+    assert_eq!((lines[0], lines[1]), ("0.1.0", "{'reply': 'ok', 'detail': 'agreed'}"));
+    assert!(lines[2].contains("'refused'"), "an interpreter is not the active version's program: {said}");
+    assert!(lines[3].contains("'progress'") && lines[3].contains("'connector'"), "{said}");
+    assert_eq!(service.told(), ["consent"]);
 }
 
 #[test]

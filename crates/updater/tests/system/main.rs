@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod any_product;
 #[cfg(target_os = "linux")]
 mod crash_service;
 mod crash_sim;
@@ -11,6 +12,9 @@ mod download_site;
 mod driver;
 mod economy;
 mod fixture;
+mod hostile_environment;
+mod hostile_ipc;
+mod hostile_links;
 mod install;
 mod install_attacks;
 mod install_beside;
@@ -18,6 +22,7 @@ mod ipc_users;
 mod launcher;
 mod power_cut;
 mod self_update;
+mod self_update_kills;
 mod site;
 #[cfg(target_os = "linux")]
 mod tracer;

@@ -39,6 +39,10 @@ pub struct World {
     pub catalog: Catalog,
     /// What it orders instead, about the connector.
     pub orders: Option<Decision>,
+    /// Where it sends everybody instead of answering.
+    pub redirect: Option<String>,
+    /// Requests that reached it.
+    pub reached: usize,
     /// What it says about fetching packages.
     pub downloads: Downloads,
     /// Whether it has a push stream; it never says anything on it.
@@ -249,8 +253,19 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, world: &Mutex<Wor
         world.lock().unwrap().streams += 1;
         return push(stream.get_mut());
     }
-    let (status, answer) = answer(&path, &body, &mut world.lock().unwrap());
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+    let (status, answer, location) = {
+        let mut world = world.lock().unwrap();
+        world.reached += 1;
+        match world.redirect.clone() {
+            Some(elsewhere) => ("302 Found", vec![], format!("location: {elsewhere}{path}\r\n")),
+            None => {
+                let (status, answer) = answer(&path, &body, &mut world);
+                (status, answer, String::new())
+            }
+        }
+    };
+    let length = answer.len();
+    let head = format!("HTTP/1.1 {status}\r\n{location}content-length: {length}\r\nconnection: close\r\n\r\n");
     let stream = stream.get_mut();
     stream.write_all(head.as_bytes())?;
     stream.write_all(&answer)?;

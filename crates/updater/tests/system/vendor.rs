@@ -89,6 +89,12 @@ impl Release {
 
     /// A product with these files, the first of which is its program. Compressed fast, unlike by `lockstep pack`.
     pub fn of(product: &str, version: &str, files: &[(&str, u32, &[u8])]) -> Self {
+        let check: &[&str] = if product == "connector" { &["self-check"] } else { &[] };
+        Self::checked(product, version, files, check)
+    }
+
+    /// The same with these arguments of its self-check.
+    pub fn checked(product: &str, version: &str, files: &[(&str, u32, &[u8])], check: &[&str]) -> Self {
         let product: ProductId = product.parse().unwrap();
         let version: Version = version.parse().unwrap();
         let mut files = files.to_vec();
@@ -100,7 +106,7 @@ impl Release {
             mode: *mode,
             sha256: hex::encode(Sha256::digest(bytes)),
         });
-        let self_check = if product == ProductId::connector() { vec!["self-check".into()] } else { vec![] };
+        let self_check = check.iter().map(|argument| (*argument).to_owned()).collect();
         let description = Description {
             product: product.clone(),
             version: version.clone(),

@@ -428,7 +428,7 @@ fn after_any_power_cut_with_writes_lost_torn_or_reordered_one_whole_version_is_a
         states.iter_mut().zip(explorer.states).for_each(|(all, one)| *all += one);
     }
     println!(
-        "simulated disk: {moments} moments, {} disks ({states:?} by number of cuts), seed {}",
+        "soak: simulated disk: {moments} moments, {} disks ({states:?} by number of cuts), seed {}",
         states.iter().sum::<usize>(),
         seed()
     );

@@ -1,0 +1,5 @@
+//! Fuzz targets for everything that reads bytes from outside; see [`targets`].
+
+pub mod targets;
+#[cfg(feature = "updater")]
+pub mod updater;
