@@ -85,7 +85,9 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     let slots = Slots::new(layout.clone(), disk.clone());
     remember_failure(&layout, &slots, &file, &mut record).map_err(system("the failure of a new version"))?;
     let repository = Repository::open(&layout.tuf(), &site.vendor_root)?;
-    let known = repository.known()?;
+    let unreadable = |trouble| system("the vendor's metadata")(io::Error::other(trouble));
+    let known = repository.known()?.map(Metadata::packed).transpose().map_err(unreadable)?;
+    platform::give_memory_back();
     let server = Arc::new(Server::new(
         site.profile.clone(),
         &settings.download,
@@ -103,7 +105,7 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
         slots: slots.clone(),
         file,
         record,
-        metadata: known.as_ref().map(Metadata::from),
+        metadata: known,
         source,
         version: version.clone(),
         hostname,
@@ -113,7 +115,6 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
         systemd: Systemd::default(),
         supervised: self_update::is_supervised(),
     });
-    drop(known);
     driver.recover().await?;
 
     let listener = Listener::bind(&layout.socket()).map_err(system(layout.socket().display().to_string()))?;

@@ -42,6 +42,21 @@ impl From<&Trusted> for Metadata {
     }
 }
 
+impl Metadata {
+    /// As [`Metadata::from`], in memory of its own: copied out of a large repository one by one, the few entries that stay would lie
+    /// scattered over all the memory that reading it took, and none of that could be given back.
+    pub fn packed(trusted: Trusted) -> Result<Self, Trouble> {
+        let pack = |trusted: &Trusted| {
+            let Self { catalog, expires } = trusted.into();
+            Ok::<_, serde_json::Error>((serde_json::to_vec(&catalog)?, expires))
+        };
+        let (bytes, expires) = pack(&trusted).map_err(|e| Trouble(words(&e)))?;
+        drop(trusted);
+        let catalog = serde_json::from_slice(&bytes).map_err(|e| Trouble(words(&e)))?;
+        Ok(Self { catalog, expires })
+    }
+}
+
 /// What went wrong, for people: the driver's only reaction is to try again later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -186,7 +201,7 @@ impl Source for SiteSource {
 
     async fn refresh(&self, now: Timestamp) -> Result<Metadata, Trouble> {
         let refreshed = match self.repository.lock().await.refresh(&Mirror(&self.server), now).await {
-            Ok(trusted) => Ok((&trusted).into()),
+            Ok(trusted) => Metadata::packed(trusted),
             Err(error) => Err(Trouble(refused(&error))),
         };
         // Metadata of a large repository takes megabytes while it is read.

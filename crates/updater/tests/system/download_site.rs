@@ -28,8 +28,7 @@ fn an_alternate_address_takes_the_downloads_off_the_mail_server() {
     site.honest(&vendor, "7.2.0");
     cdn.honest(&vendor, "7.2.0");
     let root = dir.path().join("pc");
-    let pc = site.pc(&root, &vendor, &[&releases[0], &releases[1]]);
-    drop(pc);
+    site.installs(&root, &vendor, &[&releases[0], &releases[1]]);
     let certificates = root.join("etc/lockstep/cdn.pem");
     fs::write(&certificates, &cdn.certificate).unwrap();
     let settings = root.join("etc/lockstep/updater.toml");
@@ -73,7 +72,7 @@ fn a_service_does_not_start_with_settings_that_others_could_have_written() {
     let site = Site::start();
     site.honest(&vendor, "7.2.0");
     let root = dir.path().join("pc");
-    drop(site.pc(&root, &vendor, &[&releases[0], &releases[1]]));
+    site.installs(&root, &vendor, &[&releases[0], &releases[1]]);
     let settings = root.join("etc/lockstep/updater.toml");
     let run = || {
         let mut command = std::process::Command::new(crate::vendor::UPDATER);
