@@ -82,6 +82,8 @@ fn under_strace(command: &Command, point: usize, log: &Path) -> Command {
     strace.arg(format!("inject={renames}:signal=KILL:when={point}")).arg("-o").arg(log);
     strace.arg(command.get_program()).args(command.get_args());
     strace.env_clear().env("PATH", "/usr/bin:/bin");
+    // A power cut takes the supervisor along: without one, nobody starts what was killed.
+    strace.env("LOCKSTEP_SUPERVISOR", "0");
     strace
 }
 
