@@ -19,8 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     packages,
-    programs::{Profile, Programs, cargo},
-    workspace,
+    programs::{Profile, Programs, cargo, target},
 };
 
 mod fuzzer;
@@ -275,7 +274,7 @@ struct Notes {
 
 impl Notes {
     fn path() -> PathBuf {
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from).join("soak.json")
+        target().join("soak.json")
     }
 
     fn read() -> Result<Self> {

@@ -150,8 +150,11 @@ pub enum Refusal {
     Blocked(String),
 }
 
-/// Room that staging takes: the package, and its content unpacked, which is rarely more than three times as much.
-const STAGING_FACTOR: u64 = 4;
+/// Bytes that staging a package of this length takes: the package, and its content unpacked, which is rarely more than three
+/// times as much.
+pub fn staging_room(length: u64) -> u64 {
+    length.saturating_mul(4)
+}
 
 /// Decides what the device does about a directive. `catalog` is what the device verified itself; `device` is its
 /// local state; `now` its effective time, which never runs backwards.
@@ -297,7 +300,7 @@ fn stage(entry: &Entry, device: &Device, now: Timestamp) -> Admission {
     if let Some(expired) = device.metadata_expires.filter(|expires| *expires <= now) {
         return Admission::Refused(Refusal::MetadataExpired { expired });
     }
-    let needed = entry.length.saturating_mul(STAGING_FACTOR);
+    let needed = staging_room(entry.length);
     if let Some(free) = device.disk_free.filter(|free| *free < needed) {
         return Admission::Refused(Refusal::DiskFull { needed, free });
     }

@@ -149,6 +149,22 @@ pub struct Device {
 }
 
 impl Device {
+    /// A PC of which nothing is known but what it runs on: its other fields are empty.
+    pub fn unknown(platform: Platform, channel: &str) -> Self {
+        Self {
+            id: String::new(),
+            hostname: String::new(),
+            platform,
+            channel: channel.to_owned(),
+            updater: None,
+            policy: None,
+            machine: MachinePolicy::default(),
+            disk_free: None,
+            metadata_expires: None,
+            products: BTreeMap::new(),
+        }
+    }
+
     /// The state of a product; the state of something not installed where nothing is known.
     pub fn product(&self, product: &ProductId) -> ProductState {
         self.products.get(product).cloned().unwrap_or_default()

@@ -103,9 +103,6 @@ pub struct Directive {
     pub why: String,
 }
 
-/// Seconds that a user may put off what is necessary, where the policy asks and the site says nothing.
-const GRACE_SECONDS: u32 = 24 * 3600;
-
 /// Decides what a device should do about a product.
 ///
 /// The rules, first match wins:
@@ -167,7 +164,7 @@ pub fn directive(
     let limits = Limits { product, catalog, device, state: &state, downgrade, again, held: &held, now };
     let options = Options { limits: &limits, holds: &holds };
     let works = |release: &Release| chosen.server.as_ref().is_none_or(|server| release.works_with(server));
-    let grace = SignedDuration::from_secs(i64::from(chosen.grace_seconds.unwrap_or(GRACE_SECONDS)));
+    let grace = SignedDuration::from_secs(i64::from(chosen.grace_seconds()));
     let asked = state.put_off_since.map_or(now, |since| since.min(now));
     let deadline = asked.checked_add(grace).unwrap_or(Timestamp::MAX);
 

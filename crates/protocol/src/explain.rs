@@ -41,18 +41,22 @@ impl Explained {
     }
 }
 
-/// Explains what a device does about a directive, `admission` being the answer of [`admit()`](crate::admit()).
-pub fn explain(device: &Device, directive: &Directive, admission: &Admission) -> Explained {
-    let what = match &directive.decision {
+/// A decision alone: "7.3.0 is required".
+pub fn what(decision: &Decision) -> String {
+    match decision {
         Decision::Current => "nothing to do".into(),
         Decision::Stage { version } => format!("{version} is wanted later"),
         Decision::Recommended { version } => format!("{version} is recommended"),
         Decision::Required { version, .. } => format!("{version} is required"),
         Decision::Blocked { .. } => "blocked".into(),
         Decision::Hold => "on hold".into(),
-    };
+    }
+}
+
+/// Explains what a device does about a directive, `admission` being the answer of [`admit()`](crate::admit()).
+pub fn explain(device: &Device, directive: &Directive, admission: &Admission) -> Explained {
     let (how, until, by) = carried_out(device, directive, admission);
-    Explained { what, why: directive.why.clone(), how, until, by }
+    Explained { what: what(&directive.decision), why: directive.why.clone(), how, until, by }
 }
 
 fn carried_out(device: &Device, directive: &Directive, admission: &Admission) -> (String, Option<Timestamp>, Whose) {

@@ -40,7 +40,7 @@ mod steps;
 pub mod terms;
 pub mod window;
 
-pub use admit::{Admission, Refusal, admit, look_again};
+pub use admit::{Admission, Refusal, admit, look_again, staging_room};
 pub use directive::{Blocked, Decision, Directive, directive, next_server_version};
 
 /// A product's or a server's version, as in Semantic Versioning 2.0.

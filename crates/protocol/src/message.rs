@@ -26,7 +26,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::Device,
+    device::{Device, is_default},
     directive::Directive,
     product::{Platform, ProductId},
 };
@@ -107,9 +107,15 @@ pub struct DeviceDirectives {
     /// Seconds until the next check-in, when no push comes first.
     pub next_check_in_seconds: u64,
     /// How packages are fetched here.
-    #[serde(default, skip_serializing_if = "Downloads::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub downloads: Downloads,
 }
+
+/// As many of [`Downloads::alternate`] are looked at.
+pub const MAX_ALTERNATE: usize = 8;
+
+/// The longest [`Downloads::start_jitter_seconds`]: a day.
+pub const LONGEST_JITTER_SECONDS: u64 = 24 * 3600;
 
 /// How the site wants packages to be fetched. It chooses no package: whatever comes from wherever is verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,12 +127,6 @@ pub struct Downloads {
     /// Making a version ready, where it is not required yet, begins at a random moment within so many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_jitter_seconds: Option<u64>,
-}
-
-impl Downloads {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// Opens a device's event stream.

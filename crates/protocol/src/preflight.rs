@@ -94,9 +94,9 @@ pub fn readiness(
         chosen.server = Some(to.clone());
         chosen.next = None;
     }
-    let first = directive(product, &hypothetical, catalog, device, now, seed);
+    let mut order = directive(product, &hypothetical, catalog, device, now, seed);
     let state = device.product(product);
-    let mut steps = first.decision.version().into_iter().chain(&first.terms.way).peekable();
+    let mut steps = order.decision.version().into_iter().chain(&order.terms.way).peekable();
     let staged = steps.peek().is_some() && steps.all(|v| state.staged.contains(v));
 
     let age = now.duration_since(last_seen).as_secs();
@@ -105,7 +105,6 @@ pub fn readiness(
     let (mut asks, mut waits) = (false, None);
     let mut stepping = device.clone();
     let verdict = loop {
-        let order = directive(product, &hypothetical, catalog, &stepping, now, seed);
         match &order.decision {
             Decision::Hold => {
                 break cut_off(order.why, "let the product's upgrades go on, or name its server's version");
@@ -153,6 +152,7 @@ pub fn readiness(
             break Readiness::Ready { staged };
         }
         next.installed = Some(version);
+        order = directive(product, &hypothetical, catalog, &stepping, now, seed);
     };
     if verdict.is_cut_off() || matches!(verdict, Readiness::Current) {
         return verdict;

@@ -58,6 +58,13 @@ pub struct SiteProduct {
     pub retries: Vec<Retry>,
 }
 
+impl SiteProduct {
+    /// Seconds that a user may put off what is necessary, from the moment of being asked.
+    pub fn grace_seconds(&self) -> u32 {
+        self.grace_seconds.unwrap_or(24 * 3600)
+    }
+}
+
 /// The administrator wants a version that was rolled back on a PC to be tried again there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {

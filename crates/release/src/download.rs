@@ -11,7 +11,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Seek, SeekFrom},
     time::Duration,
 };
 
@@ -193,19 +193,9 @@ async fn verify(file: File, wanted: Wanted<'_>, terms: &Terms<'_>) -> io::Result
     hashed.await.map_err(io::Error::other)?
 }
 
-fn hash(mut file: File, mut verifier: Verifier) -> io::Result<(File, Result<(), Mismatch>)> {
+fn hash(mut file: File, verifier: Verifier) -> io::Result<(File, Result<(), Mismatch>)> {
     file.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; 64 * 1024];
-    let verdict = loop {
-        match file.read(&mut buffer)? {
-            0 => break verifier.finish(),
-            n => {
-                if let Err(mismatch) = verifier.update(&buffer[..n]) {
-                    break Err(mismatch);
-                }
-            }
-        }
-    };
+    let verdict = verifier.read_whole(&mut file)?;
     // A file that is only too short may still grow into the right one.
     if matches!(verdict, Err(Mismatch::WrongHash { .. } | Mismatch::TooLong { .. })) {
         file.set_len(0)?;

@@ -106,7 +106,7 @@ impl Wishes {
 
 /// What is in force for a product, for people: one line each.
 pub fn words(product: &SiteProduct) -> Vec<String> {
-    let hours = product.grace_seconds.unwrap_or(24 * 3600).div_ceil(3600);
+    let hours = product.grace_seconds().div_ceil(3600);
     let mut words = vec![
         format!("upgrades: {}", upgrade_name(product.policy)),
         format!("downgrades: {}", downgrade_name(product.downgrade)),

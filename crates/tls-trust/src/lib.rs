@@ -43,7 +43,7 @@ pub enum TlsTrustError {
 pub fn client_config(certificates: Option<&str>) -> Result<ClientConfig, TlsTrustError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match certificates {
-        Some(pem) => Arc::new(NamedCertificates::new(pem, provider.clone())?),
+        Some(pem) => Arc::new(NamedCertificates::new(pem, provider.clone(), None)?),
         None => Arc::new(rustls_platform_verifier::Verifier::new(provider.clone())?),
     };
     with_verifier(provider, verifier)
@@ -59,12 +59,9 @@ pub fn system_and(certificates: Option<&str>) -> Result<ClientConfig, TlsTrustEr
     let Some(pem) = certificates else {
         return client_config(None);
     };
-    let named: Arc<dyn ServerCertVerifier> = Arc::new(NamedCertificates::new(pem, provider.clone())?);
-    let verifier = match rustls_platform_verifier::Verifier::new(provider.clone()) {
-        Ok(system) => Arc::new(Either { named, system: Arc::new(system) }),
-        Err(_) => named,
-    };
-    with_verifier(provider, verifier)
+    let system = rustls_platform_verifier::Verifier::new(provider.clone()).ok();
+    let verifier = NamedCertificates::new(pem, provider.clone(), system)?;
+    with_verifier(provider, Arc::new(verifier))
 }
 
 fn with_verifier(
@@ -91,7 +88,7 @@ pub fn check() -> Result<(), TlsTrustError> {
     Ok(())
 }
 
-/// Believes exactly the certificates that are named, and what they have signed.
+/// Believes the certificates that are named, what they have signed, and nothing else but what `system` believes.
 ///
 /// The usual path check alone is not enough: it refuses a self-signed certificate that calls itself an authority, which
 /// is what `openssl req -x509` makes and many small sites use. A named certificate is believed byte for byte, whatever
@@ -100,10 +97,15 @@ pub fn check() -> Result<(), TlsTrustError> {
 struct NamedCertificates {
     named: Vec<CertificateDer<'static>>,
     chain: Arc<WebPkiServerVerifier>,
+    system: Option<rustls_platform_verifier::Verifier>,
 }
 
 impl NamedCertificates {
-    fn new(pem: &str, provider: Arc<CryptoProvider>) -> Result<Self, TlsTrustError> {
+    fn new(
+        pem: &str,
+        provider: Arc<CryptoProvider>,
+        system: Option<rustls_platform_verifier::Verifier>,
+    ) -> Result<Self, TlsTrustError> {
         let named: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
             .collect::<Result<_, _>>()
             .map_err(|_| TlsTrustError::NoCertificate)?;
@@ -114,7 +116,7 @@ impl NamedCertificates {
             return Err(TlsTrustError::NoCertificate);
         }
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-        Ok(Self { named, chain })
+        Ok(Self { named, chain, system })
     }
 }
 
@@ -130,7 +132,13 @@ impl ServerCertVerifier for NamedCertificates {
         if self.named.iter().any(|named| named == end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
-        self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let chained = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match &self.system {
+            Some(system) if chained.is_err() => {
+                system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            _ => chained,
+        }
     }
 
     fn verify_tls12_signature(
@@ -153,50 +161,6 @@ impl ServerCertVerifier for NamedCertificates {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
-    }
-}
-
-/// Believes what either of two verifiers believes.
-#[derive(Debug)]
-struct Either {
-    named: Arc<dyn ServerCertVerifier>,
-    system: Arc<dyn ServerCertVerifier>,
-}
-
-impl ServerCertVerifier for Either {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.named
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .or_else(|_| self.system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.named.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.named.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.named.supported_verify_schemes()
     }
 }
 

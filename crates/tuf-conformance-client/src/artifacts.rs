@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -74,19 +74,12 @@ impl Artifacts {
 }
 
 /// Whether the file is the target.
-fn is_there(place: &Path, mut verifier: Verifier) -> Result<bool> {
-    let mut file = match File::open(place) {
+fn is_there(place: &Path, verifier: Verifier) -> Result<bool> {
+    let file = match File::open(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         opened => opened.with_context(|| format!("reading {}", place.display()))?,
     };
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(verifier.finish().is_ok()),
-            n if verifier.update(&buffer[..n]).is_err() => return Ok(false),
-            _ => {}
-        }
-    }
+    Ok(verifier.read_whole(file)?.is_ok())
 }
 
 fn remove(path: &Path) -> io::Result<()> {

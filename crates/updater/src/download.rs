@@ -199,7 +199,7 @@ impl Downloads {
         let got = fs::metadata(part).map_or(0, |m| m.len());
         match fs::remove_file(part) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => self.disk(source),
-            _ => FetchError::Full { length, got, needed: room::needed(length) },
+            _ => FetchError::Full { length, got, needed: protocol::staging_room(length) },
         }
     }
 

@@ -3,11 +3,22 @@
 //! The program's own self-check, with the arguments of the signed manifest, must end with exit code 0 in time. It runs without
 //! rights and learns nothing from the service's environment. No user has a say in it.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, process::ExitStatus, time::Duration};
 
 use crate::platform;
 
-const LATE: &str = "its self-check did not end within";
+/// What is wrong with a program, in words.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("its self-check did not end within {} seconds", .0.as_secs())]
+    Late(Duration),
+    #[error("its program cannot be started: {0}")]
+    Start(io::Error),
+    #[error("its self-check cannot be watched: {0}")]
+    Watch(io::Error),
+    #[error("its self-check failed ({0})")]
+    Failed(ExitStatus),
+}
 
 /// Runs a program's self-check. `Err` says in words what is wrong with it. One that is late gets twice more time, and twice
 /// that again: a user who keeps the computer busy must not make a good version look broken.
@@ -16,9 +27,9 @@ const LATE: &str = "its self-check did not end within";
 /// The reason for people.
 pub async fn check_patiently(program: &Path, arguments: &[String], limit: Duration) -> Result<(), String> {
     for limit in [limit, limit * 2] {
-        match check(program, arguments, limit).await {
-            Err(late) if late.contains(LATE) => tracing::warn!(reason = late, "checking once more, with more time"),
-            other => return other,
+        match once(program, arguments, limit).await {
+            Err(late @ Unfit::Late(_)) => tracing::warn!(reason = %late, "checking once more, with more time"),
+            other => return other.map_err(|unfit| unfit.to_string()),
         }
     }
     check(program, arguments, limit * 4).await
@@ -29,9 +40,11 @@ pub async fn check_patiently(program: &Path, arguments: &[String], limit: Durati
 /// # Errors
 /// The reason for people.
 pub async fn check(program: &Path, arguments: &[String], limit: Duration) -> Result<(), String> {
-    let mut child = platform::unprivileged(program, arguments)
-        .spawn()
-        .map_err(|e| format!("its program cannot be started: {e}"))?;
+    once(program, arguments, limit).await.map_err(|unfit| unfit.to_string())
+}
+
+async fn once(program: &Path, arguments: &[String], limit: Duration) -> Result<(), Unfit> {
+    let mut child = platform::unprivileged(program, arguments).spawn().map_err(Unfit::Start)?;
     let leader = child.id();
     let ended = tokio::time::timeout(limit, child.wait()).await;
     // Also what it may have started.
@@ -42,11 +55,11 @@ pub async fn check(program: &Path, arguments: &[String], limit: Duration) -> Res
         Err(_) => {
             // Reaped here, so that no dead process is left behind; it was just killed.
             drop(child.wait().await);
-            Err(format!("{LATE} {} seconds", limit.as_secs()))
+            Err(Unfit::Late(limit))
         }
-        Ok(Err(error)) => Err(format!("its self-check cannot be watched: {error}")),
+        Ok(Err(error)) => Err(Unfit::Watch(error)),
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(format!("its self-check failed ({status})")),
+        Ok(Ok(status)) => Err(Unfit::Failed(status)),
     }
 }
 

@@ -228,10 +228,7 @@ fn adopt(root: &Path, package: &Path) -> anyhow::Result<()> {
 }
 
 fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {
-    let reply = runtime()?.block_on(ask(&Layout::new(root)?.socket(), Verb::Status))?;
-    let Reply::Status(found) = reply else {
-        bail!("the updater gave another answer than a status: {reply:?}");
-    };
+    let found = runtime()?.block_on(check::status(&Layout::new(root)?.socket()))?;
     let text = if json { status::json(&found)? + "\n" } else { status::table(&found, Timestamp::now()) };
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }

@@ -13,7 +13,7 @@ use protocol::{
     catalog::{Catalog, Entry},
     device::Device,
     ipc::Fetched,
-    message::DeviceDirectives,
+    message::{DeviceDirectives, LONGEST_JITTER_SECONDS},
     product::{Platform, ProductId},
 };
 use release::tuf::{Fetch, Repository, Trusted, Verdict, consistent_target_path};
@@ -73,9 +73,6 @@ pub trait Source: Send + Sync + 'static {
     /// Fetches a package: a verified file, at its beginning, that nobody else can change.
     fn package(&self, entry: &Entry) -> impl Future<Output = Result<File, Trouble>> + Send;
 }
-
-/// Seconds; a site cannot put the making ready of a version off for longer.
-const LONGEST_JITTER: u64 = 24 * 3600;
 
 /// The site's server, the vendor's repository that it mirrors, and wherever else packages are.
 #[derive(Debug)]
@@ -139,7 +136,7 @@ impl SiteSource {
 }
 
 fn said(device: &Device, answer: &DeviceDirectives) -> Said {
-    let seconds = answer.downloads.start_jitter_seconds.unwrap_or(0).min(LONGEST_JITTER);
+    let seconds = answer.downloads.start_jitter_seconds.unwrap_or(0).min(LONGEST_JITTER_SECONDS);
     let urgent = answer.directives.iter().filter(|directive| {
         matches!(directive.decision, Decision::Required { .. })
             || device.product(&directive.product).installed.is_none()
@@ -232,18 +229,7 @@ mod tests {
     #[test]
     fn what_is_required_or_not_there_yet_waits_for_nothing() {
         let [connector, mailer] = [ProductId::connector(), "mailer".parse().unwrap()];
-        let mut device = Device {
-            id: "d".into(),
-            hostname: "pc".into(),
-            platform: Platform::current(),
-            channel: "stable".into(),
-            updater: None,
-            policy: None,
-            machine: Default::default(),
-            disk_free: None,
-            metadata_expires: None,
-            products: BTreeMap::new(),
-        };
+        let mut device = Device::unknown(Platform::current(), "stable");
         let version = Version::new(7, 3, 0);
         let answer = |device: &Device, decision: Decision| {
             let directive = |product: &ProductId| Directive {
@@ -263,7 +249,7 @@ mod tests {
             device.products.entry(product.clone()).or_default().installed = Some(Version::new(7, 2, 0));
         }
         let staged = answer(&device, Decision::Stage { version: version.clone() });
-        assert_eq!(staged, Said { jitter: Duration::from_secs(LONGEST_JITTER), urgent: BTreeSet::new() });
+        assert_eq!(staged, Said { jitter: Duration::from_secs(LONGEST_JITTER_SECONDS), urgent: BTreeSet::new() });
         let deadline = Timestamp::UNIX_EPOCH;
         assert_eq!(answer(&device, Decision::Required { version, deadline }).urgent.len(), 2);
     }

@@ -61,8 +61,8 @@ fn short(line: &str, words: &str, aim: u64, what: &str) {
 fn built() -> Result<PathBuf> {
     let bar = spinner("building the updater as shipped");
     let mut build = cargo();
-    build.args(["build", "--quiet", "--profile", "dist", "--package", "lockstep-updater", "--bin", "lockstep-updater"]);
+    build.args(["build", "--quiet", "--release", "--package", "lockstep-updater", "--bin", "lockstep-updater"]);
     mail_rig::process::must(&mut build)?;
     bar.finish_and_clear();
-    Ok(target().join("dist/lockstep-updater"))
+    Ok(target().join("release/lockstep-updater"))
 }

@@ -4,11 +4,11 @@
 //! the fuzzer looks for are panics, overflows, broken promises, hangs and memory without bound; all that takes is the
 //! compiler's coverage counters, which any compiler has.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result};
 
-use crate::{packages, workspace};
+use crate::{packages, programs, workspace};
 
 /// The compiler's coverage counters, as libFuzzer reads them.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -29,8 +29,7 @@ const PATIENCE: u32 = 30;
 /// Runs a target so often. What it finds on the way is kept in the target directory, so that the next run goes on from there.
 pub(super) fn command(target: &str, executions: u64, seed: u64) -> Result<Command> {
     packages::ensure_installed(packages::FUZZ)?;
-    let base =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from).join("fuzz");
+    let base = programs::target().join("fuzz");
     let found = base.join("corpus").join(target);
     let crashes = base.join("crashes");
     for dir in [&found, &crashes] {

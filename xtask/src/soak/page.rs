@@ -7,13 +7,26 @@ use anyhow::{Context, Result};
 use super::{Kind, Notes, RUNS};
 use crate::workspace;
 
+/// The heading of what people have written.
+const BY_HAND: &str = "\n## By hand\n";
+
 pub(super) fn path() -> PathBuf {
     workspace().join("docs/soak.md")
 }
 
 pub(super) fn write(notes: &Notes) -> Result<()> {
     let path = path();
-    fs::write(&path, page(notes)).with_context(|| format!("writing {}", path.display()))
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("reading {}", path.display()))?,
+    };
+    let page = page(notes) + by_hand(&before);
+    fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+}
+
+/// What stands below the table, written by people; it stays.
+fn by_hand(page: &str) -> &str {
+    page.find(BY_HAND).map_or("", |at| &page[at..])
 }
 
 fn page(notes: &Notes) -> String {
@@ -54,6 +67,14 @@ pub(super) fn time(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_people_have_written_stays() {
+        let written = "\n## By hand\n\nfigures\n";
+        let page = page(&Notes::default()) + written;
+        assert_eq!(by_hand(&page), written);
+        assert_eq!(by_hand("# The long runs\n"), "");
+    }
 
     #[test]
     fn what_has_not_been_run_is_said_to_be_so() {

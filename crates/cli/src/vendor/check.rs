@@ -13,13 +13,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    delegations::{WORTH_BINS, common_name, is_bin},
     facts::{RoleFacts, roles},
     source::Source,
 };
 use crate::terminal::{count, plain, table};
-
-/// From so many targets on, bins are worth their while.
-const SUGGEST_BINS: usize = 2000;
 
 /// What to check.
 #[derive(Debug, Clone, clap::Args)]
@@ -89,7 +87,7 @@ fn expiries(roles: &[RoleFacts], now: Timestamp, within: SignedDuration, finding
     let limit = now.saturating_add(within).unwrap_or(Timestamp::MAX);
     let mut bins = 0;
     for facts in roles.iter().filter(|facts| facts.expires <= limit) {
-        if facts.role.starts_with("bins-") {
+        if is_bin(&facts.role) {
             bins += 1;
             if bins > 1 {
                 continue;
@@ -99,9 +97,7 @@ fn expiries(roles: &[RoleFacts], now: Timestamp, within: SignedDuration, finding
             "snapshot" | "timestamp" => "`lockstep renew`".into(),
             "targets" => "`lockstep publish` with the targets key".into(),
             "root" => "`lockstep role renew root` and `lockstep publish` with the root keys".into(),
-            role if role.starts_with("bins-") => {
-                "`lockstep role renew bins` and `lockstep publish` with the bins' key".into()
-            }
+            role if is_bin(role) => "`lockstep role renew bins` and `lockstep publish` with the bins' key".into(),
             role => format!("`lockstep role renew {role}` and `lockstep publish` with its key"),
         };
         let when =
@@ -116,7 +112,7 @@ fn expiries(roles: &[RoleFacts], now: Timestamp, within: SignedDuration, finding
 fn keys(roles: &[RoleFacts], findings: &mut Findings) {
     let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for facts in roles {
-        let role = if facts.role.starts_with("bins-") { "bins" } else { facts.role.as_str() };
+        let role = common_name(&facts.role);
         facts.keys.iter().for_each(|id| {
             used.entry(id).or_default().insert(role);
         });
@@ -155,7 +151,7 @@ fn targets(repo: &Path, state: &Trusted, roles: &[RoleFacts], findings: &mut Fin
     for skipped in state.skipped() {
         findings.problems.push(format!("{}: devices skip it: {}", plain(&skipped.target), plain(&skipped.why)));
     }
-    if state.targets().len() >= SUGGEST_BINS && !roles.iter().any(|facts| facts.role.starts_with("bins-")) {
+    if state.targets().len() >= WORTH_BINS && !roles.iter().any(|facts| is_bin(&facts.role)) {
         findings.advice.push(format!(
             "each PC fetches the whole list of {} targets when one is added: `lockstep delegation bins 64` spreads it",
             state.targets().len()
@@ -163,16 +159,9 @@ fn targets(repo: &Path, state: &Trusted, roles: &[RoleFacts], findings: &mut Fin
     }
 }
 
-fn whole(path: &Path, mut verifier: Verifier) -> anyhow::Result<()> {
-    use std::io::Read;
-    let mut file = std::fs::File::open(path).context("its file is not there")?;
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return verifier.finish().map_err(in_words),
-            n => verifier.update(&buffer[..n]).map_err(in_words)?,
-        }
-    }
+fn whole(path: &Path, verifier: Verifier) -> anyhow::Result<()> {
+    let file = std::fs::File::open(path).context("its file is not there")?;
+    verifier.read_whole(file)?.map_err(in_words)
 }
 
 fn in_words(mismatch: Mismatch) -> anyhow::Error {
@@ -201,7 +190,7 @@ pub fn role_table(roles: &[RoleFacts], now: Timestamp) -> String {
         let expires = facts.expires.strftime("%Y-%m-%d %H:%M UTC").to_string();
         vec![role, facts.version.to_string(), keys, expires, left(facts.expires, now)]
     };
-    let (bins, others): (Vec<_>, Vec<_>) = roles.iter().partition(|facts| facts.role.starts_with("bins-"));
+    let (bins, others): (Vec<_>, Vec<_>) = roles.iter().partition(|facts| is_bin(&facts.role));
     rows.extend(others.into_iter().map(|facts| row(plain(&facts.role), facts)));
     if let Some(first) = bins.iter().min_by_key(|facts| facts.expires) {
         rows.push(row(count(bins.len(), "bin"), first));

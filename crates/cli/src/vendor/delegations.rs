@@ -7,6 +7,8 @@
 //! ```
 //! Each delegation ends the search, and the narrower one comes first: so one role alone is responsible for a path.
 
+use std::path::Path;
+
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -17,13 +19,41 @@ use super::{
     key_ring::ROLES,
     keys::PublicKey,
     plan::Change,
+    staging::Staging,
+    state::State,
 };
 
 /// What bins are called, all of them together.
 pub const BINS: &str = "bins";
 
+/// From so many targets on, bins are worth their while.
+pub const WORTH_BINS: usize = 2000;
+
+/// Whether a role is one of the bins.
+pub fn is_bin(role: &str) -> bool {
+    role.strip_prefix(BINS).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// The name that people have for a role: all bins share one.
+pub fn common_name(role: &str) -> &str {
+    if is_bin(role) { BINS } else { role }
+}
+
 /// As many as devices take besides products and channels.
 const MAX_BINS: u32 = 256;
+
+/// The repository as it will be with the changes that wait, unverified: a hint for people, since what is signed is built anew from
+/// what verifies. `None`: nothing has been published yet.
+pub fn planned(repo: &Path, staging: &Staging) -> anyhow::Result<Option<Edit>> {
+    let Some(state) = State::unverified(repo)? else {
+        return Ok(None);
+    };
+    let mut edit = Edit::of(state)?;
+    for change in &staging.plan()?.changes {
+        apply(&mut edit, change)?;
+    }
+    Ok(Some(edit))
+}
 
 /// Carries one change out.
 pub fn apply(edit: &mut Edit, change: &Change) -> anyhow::Result<()> {
@@ -275,7 +305,7 @@ fn names(targets: &Value, role: &str) -> impl Iterator<Item = String> {
 }
 
 fn is(name: &str, role: &str) -> bool {
-    name == role || (role == BINS && name.strip_prefix(BINS).is_some_and(|rest| rest.starts_with('-')))
+    name == role || (role == BINS && is_bin(name))
 }
 
 fn public(key: &str) -> anyhow::Result<PublicKey> {

@@ -7,6 +7,8 @@ use protocol::Timestamp;
 use release::durable::{self, Access};
 use serde::{Deserialize, Serialize};
 
+use super::delegations::common_name;
+
 const FILE: &str = "settings.json";
 
 /// Days, where nothing else is said.
@@ -89,7 +91,7 @@ impl Periods {
     pub fn days(&self, role: &str) -> i64 {
         let named = |role: &str| self.days.get(role).copied();
         let default = |role: &str| DEFAULTS.iter().find(|(name, _)| *name == role).map(|(_, days)| *days);
-        let role = if role.starts_with("bins-") { "bins" } else { role };
+        let role = common_name(role);
         named(role).or_else(|| default(role)).or_else(|| named("targets")).unwrap_or(180)
     }
 

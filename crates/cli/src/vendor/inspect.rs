@@ -10,7 +10,7 @@ use release::{
 };
 use serde_json::json;
 
-use super::{check::role_table, facts::roles, release_add::examine, source::Source};
+use super::{check::role_table, delegations::is_bin, facts::roles, release_add::examine, source::Source};
 use crate::terminal::{count, plain};
 
 /// What to look at.
@@ -99,7 +99,7 @@ fn show(state: &Trusted, args: &InspectArgs) -> anyhow::Result<()> {
     let good = if expired { "EXPIRED on" } else { "good until" };
     println!("Version {}, {good} {}", state.version(), state.expires().strftime("%Y-%m-%d %H:%M UTC"));
     println!("\n{}\n", role_table(&roles, now));
-    for facts in roles.iter().filter(|facts| !facts.role.starts_with("bins-")) {
+    for facts in roles.iter().filter(|facts| !is_bin(&facts.role)) {
         if let Some(paths) = &facts.paths {
             println!("{} speaks for {}", plain(&facts.role), plain(&paths.to_string()));
         }

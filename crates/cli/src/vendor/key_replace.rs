@@ -15,7 +15,7 @@ use release::durable::{self, Access};
 
 use super::{
     authority::{authorities, delegation_of},
-    delegations::apply,
+    delegations::{BINS, apply, is_bin},
     editor::Edit,
     expiry::{ExpiryArgs, Periods},
     key_ref::{KeyRef, URI_FILE},
@@ -96,7 +96,7 @@ pub fn replace(args: &ReplaceArgs) -> anyhow::Result<()> {
 /// The role that a key name belongs to.
 fn role(key: &str, state: &State) -> anyhow::Result<String> {
     let without_number = key.trim_end_matches(|c: char| c.is_ascii_digit());
-    let delegated = state.delegated.contains_key(key) || key == "bins";
+    let delegated = state.delegated.contains_key(key) || key == BINS;
     let top = ROLES.contains(&without_number) && (without_number == "root") != (without_number == key);
     ensure!(
         delegated || top,
@@ -109,11 +109,11 @@ fn role(key: &str, state: &State) -> anyhow::Result<String> {
 fn ids(state: &State, role: &str) -> anyhow::Result<Vec<String>> {
     let root = &state.root.as_ref().context("the repository has no root")?.signed;
     let targets = &state.targets.as_ref().context("the repository has no targets")?.signed;
-    let bins = || state.delegated.keys().find(|name| name.starts_with("bins-")).cloned();
+    let bins = || state.delegated.keys().find(|name| is_bin(name)).cloned();
     let authority = if ROLES.contains(&role) {
         authorities(root, role, "root")?
     } else {
-        let name = if role == "bins" { bins().unwrap_or_default() } else { role.to_owned() };
+        let name = if role == BINS { bins().unwrap_or_default() } else { role.to_owned() };
         delegation_of(targets, &name).with_context(|| format!("nothing is delegated to {role}"))?
     };
     Ok(authority.ids().map(str::to_owned).collect())

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::{
     ceremony::Ceremony,
+    delegations::WORTH_BINS,
     editor::{Edit, OfflineSigned, SignedRepository},
     expiry::{ExpiryArgs, Periods},
     key_ref::KeyRef,
@@ -29,9 +30,6 @@ use super::{
     state::State,
 };
 use crate::{runtime::wait, terminal::count};
-
-/// From so many releases on, bins are worth their while.
-const SUGGEST_BINS: usize = 2000;
 
 /// What to publish, and with which keys.
 #[derive(Debug, Clone, clap::Args)]
@@ -260,7 +258,7 @@ pub fn report(repo: &Path, ring: &Path, state: &Trusted, added: &[Entry], as_jso
     );
     println!("Sites pin {}.", root.display());
     let binned = state.metadata().iter().any(|f| f.name.contains(".bins-"));
-    if state.targets().len() >= SUGGEST_BINS && !binned {
+    if state.targets().len() >= WORTH_BINS && !binned {
         println!(
             "Each PC fetches the whole list of {} targets when one is added. `lockstep delegation bins 64` spreads it.",
             state.targets().len()

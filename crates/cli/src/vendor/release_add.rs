@@ -18,8 +18,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    delegations::{apply, has_channel, responsible},
-    editor::Edit,
+    delegations::{has_channel, planned, responsible},
     staging::{Staging, target_path},
     state::State,
 };
@@ -99,7 +98,7 @@ pub fn add(args: &AddArgs) -> anyhow::Result<()> {
     let release = facts(args, &manifest)?;
     let staging = Staging::open(&args.repo)?;
     staging.refuse_if_prepared()?;
-    let delegating = delegating(&args.repo, &staging)?;
+    let delegating = planned(&args.repo, &staging)?.map_or(Value::Null, |edit| edit.targets);
     let channel =
         has_channel(&delegating, release.product.as_str(), &release.channel).then_some(release.channel.as_str());
     let entry = Entry { target: target_path(&manifest, channel), length, sha256, release };
@@ -129,20 +128,6 @@ pub fn add(args: &AddArgs) -> anyhow::Result<()> {
         println!("Next: `lockstep publish --repo {}`", args.repo.display());
     }
     Ok(())
-}
-
-/// The targets as they will delegate, unverified: a hint for people.
-fn delegating(repo: &Path, staging: &Staging) -> anyhow::Result<Value> {
-    match State::unverified(repo)? {
-        None => Ok(Value::Null),
-        Some(state) => {
-            let mut edit = Edit::of(state)?;
-            for change in &staging.plan()?.changes {
-                apply(&mut edit, change)?;
-            }
-            Ok(edit.targets)
-        }
-    }
 }
 
 /// Shows what waits.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     authority::{delegated_roles, name},
-    delegations::apply,
+    delegations::{BINS, apply, is_bin, planned},
     editor::Edit,
     expiry::Periods,
     key_ref::public,
@@ -154,7 +154,7 @@ pub fn set_role(args: &SetArgs) -> anyhow::Result<()> {
         let edit = hint(&args.common.repo, &staging)?;
         let mut known = super::key_ring::ROLES.map(str::to_owned).to_vec();
         known.extend(delegated_roles(&edit.targets).filter_map(name).map(str::to_owned));
-        known.push("bins".into());
+        known.push(BINS.into());
         ensure!(known.contains(&args.role), "there is no role {}; there are {}", args.role, known.join(", "));
         Periods::set(staging.directory(), &args.role, days)?;
         println!("{} is good for {days} days, whenever it is signed from now on.", args.role);
@@ -201,7 +201,7 @@ pub fn list_delegations(args: &ListDelegationsArgs) -> anyhow::Result<()> {
         println!("{}", json!({ "v": 1, "delegations": roles, "waiting": staging.plan()?.changes }));
         return Ok(());
     }
-    let bins = roles.iter().filter(|role| name(role).is_some_and(|n| n.starts_with("bins-"))).count();
+    let bins = roles.iter().filter(|role| name(role).is_some_and(is_bin)).count();
     for role in roles.iter().filter(|role| role.get("paths").is_some()) {
         let ids = role.get("keyids").and_then(Value::as_array).map_or(0, Vec::len);
         let paths = role.get("paths").map(ToString::to_string).unwrap_or_default();
@@ -252,17 +252,11 @@ fn difference(before: (&Value, &Value), now: &Edit) -> Vec<String> {
     lines
 }
 
-/// The repository as it will be, unverified: what is signed is built anew from what verifies.
+/// The repository as it will be.
 fn hint(repo: &Path, staging: &Staging) -> anyhow::Result<Edit> {
-    let state = State::unverified(repo)?;
-    let state = state.with_context(|| {
+    planned(repo, staging)?.with_context(|| {
         format!("nothing has been published in {} yet; publish first, then change who may sign what", repo.display())
-    })?;
-    let mut edit = Edit::of(state)?;
-    for change in &staging.plan()?.changes {
-        apply(&mut edit, change)?;
-    }
-    Ok(edit)
+    })
 }
 
 /// The one key of the repository whose id begins so.

@@ -10,6 +10,7 @@ use anyhow::bail;
 
 use super::{
     ceremony::{Ceremony, missing},
+    delegations::common_name,
     envelope::{Authority, Envelope},
     key_ref::{KeyRef, URI_FILE},
     keys::SecretKey,
@@ -78,7 +79,7 @@ impl<'a> Signers<'a> {
     /// Where a key of a role may be: those that were named, and `<role>.pem`, `<role>1.pem`, `<role>-….pem` in the directories, or the same
     /// with a `pkcs11:` URI in it.
     fn candidates(&self, role: &str) -> Vec<KeyRef> {
-        let base = if role.starts_with("bins-") { "bins" } else { role };
+        let base = common_name(role);
         let mut found = Vec::new();
         for directory in &self.directories {
             let Ok(entries) = std::fs::read_dir(directory) else { continue };

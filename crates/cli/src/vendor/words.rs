@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     authority::{delegated_roles, name},
+    delegations::is_bin,
     key_ring::ROLES,
 };
 use crate::terminal::{count, plain};
@@ -54,21 +55,21 @@ fn delegations(before: Option<&Value>, now: &Value, lines: &mut Vec<String>) {
         roles.filter_map(|entry| Some((name(entry)?.to_owned(), entry.clone()))).collect()
     };
     let (old, new) = (entries(before), entries(Some(now)));
-    let bins = |roles: &Map<String, Value>| roles.keys().filter(|role| role.starts_with("bins-")).count();
+    let bins = |roles: &Map<String, Value>| roles.keys().filter(|role| is_bin(role)).count();
     if bins(&old) != bins(&new) {
         lines.push(format!("releases are spread over {}, instead of {}", count(bins(&new), "bin"), bins(&old)));
     }
     for (role, entry) in &new {
-        if role.starts_with("bins-") && !role.ends_with("-00") && !role.ends_with("-0") {
+        if is_bin(role) && !role.ends_with("-00") && !role.ends_with("-0") {
             continue;
         }
-        if !old.contains_key(role) && !role.starts_with("bins-") {
+        if !old.contains_key(role) && !is_bin(role) {
             let paths = entry.get("paths").map(|paths| plain(&paths.to_string())).unwrap_or_default();
             lines.push(format!("{}: speaks for {paths} from now on", plain(role)));
         }
         keys(&plain(role), old.get(role), entry, lines);
     }
-    let gone = old.keys().filter(|role| !new.contains_key(*role) && !role.starts_with("bins-"));
+    let gone = old.keys().filter(|role| !new.contains_key(*role) && !is_bin(role));
     lines.extend(gone.map(|role| format!("{}: speaks for nothing any more", plain(role))));
 }
 

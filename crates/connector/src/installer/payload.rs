@@ -186,16 +186,11 @@ impl Workshop {
         let installed = Some(self.running.clone()).filter(|running| wanted != Some(running));
         let running = ProductState { installed, ..ProductState::default() };
         Device {
-            id: String::new(),
-            hostname: String::new(),
-            platform: Platform::current(),
-            channel: CHANNEL.into(),
             updater: Some(updater.clone()),
-            policy: None,
-            machine: Default::default(),
             disk_free: platform::disk_free(&self.dir),
             metadata_expires: Some(trusted.expires()),
             products: [(product.clone(), running)].into(),
+            ..Device::unknown(Platform::current(), CHANNEL)
         }
     }
 

@@ -1,6 +1,6 @@
 //! Checking a package's bytes while they stream.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256, Sha512};
 use sigstore_tuf::TargetFile;
@@ -74,6 +74,26 @@ impl Verifier {
             hasher.update(bytes);
         }
         Ok(())
+    }
+
+    /// Takes all that is left to read, and says whether the bytes were the target.
+    ///
+    /// # Errors
+    /// The reader's; within, those of [`Verifier::update`] and [`Verifier::finish`].
+    pub fn read_whole(mut self, mut from: impl Read) -> io::Result<Result<(), Mismatch>> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(self.finish()),
+                Ok(n) => {
+                    if let Err(mismatch) = self.update(&buffer[..n]) {
+                        return Ok(Err(mismatch));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Bytes taken so far.

@@ -41,7 +41,7 @@ fn shown(app: &App, product: &ProductId) -> Option<Value> {
         "upgrade": chosen.policy,
         "downgrade": chosen.downgrade,
         "maintenance": chosen.windows,
-        "deadline_seconds": chosen.grace_seconds.unwrap_or(24 * 3600),
+        "deadline_seconds": chosen.grace_seconds(),
         "hold": chosen.hold,
         "holds": chosen.holds,
         "words": wishes::words(&chosen).iter().map(|w| printable(w)).collect::<Vec<_>>(),

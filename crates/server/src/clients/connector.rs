@@ -1,7 +1,5 @@
 //! A connector's check-in, and its event stream.
 
-use std::collections::BTreeMap;
-
 use axum::{Json, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use protocol::{
     Version,
@@ -124,14 +122,7 @@ pub fn running(
     let mut device = tied.unwrap_or_else(|| Device {
         id: seat.id.as_str().to_owned(),
         hostname: seat.hostname.clone().unwrap_or_default(),
-        platform: platform.clone(),
-        channel: "stable".into(),
-        updater: None,
-        policy: None,
-        machine: Default::default(),
-        disk_free: None,
-        metadata_expires: None,
-        products: BTreeMap::new(),
+        ..Device::unknown(platform.clone(), "stable")
     });
     let state: &mut ProductState = device.products.entry(product.clone()).or_default();
     state.installed = Some(version.clone());

@@ -1,6 +1,6 @@
 //! An updater makes itself known, once.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use axum::{Extension, Json, body::Bytes, extract::State};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -40,15 +40,9 @@ pub async fn enrol(
     let mut device = Device {
         id: id.clone(),
         hostname: capped(&message.hostname),
-        platform,
-        channel: "stable".into(),
         // Who enrols is an updater; its first check-in says which version.
         updater: Some(protocol::Version::new(0, 0, 0)),
-        policy: None,
-        machine: Default::default(),
-        disk_free: None,
-        metadata_expires: None,
-        products: BTreeMap::new(),
+        ..Device::unknown(platform, "stable")
     };
     let naming = app.switches.naming().await;
     let named = naming.on;

@@ -1,14 +1,9 @@
 //! `[downloads]`: where PCs fetch packages, so that they do not slow the mail server down.
 
-use protocol::message;
+use protocol::message::{self, LONGEST_JITTER_SECONDS, MAX_ALTERNATE};
 use serde::Deserialize;
 
 use super::{Interval, SiteUrl};
-
-/// More addresses than this are not looked at by a PC.
-const MAX_ALTERNATE: usize = 8;
-/// Seconds; a PC waits no longer.
-const LONGEST_JITTER: u64 = 24 * 3600;
 
 /// The section.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -67,7 +62,7 @@ impl TryFrom<String> for Jitter {
 
     fn try_from(text: String) -> Result<Self, String> {
         let interval = Interval::try_from(text)?;
-        if interval.seconds() > LONGEST_JITTER {
+        if interval.seconds() > LONGEST_JITTER_SECONDS {
             return Err("start_jitter is at most \"1 day\"".into());
         }
         Ok(Self(interval))

@@ -39,18 +39,8 @@ pub fn outdated<'a>(
 /// A PC of which nothing is known but what it runs.
 fn bare(client: &Client, platform: &Platform, channel: &str) -> Device {
     let state = ProductState { installed: Some(client.version.clone()), ..ProductState::default() };
-    Device {
-        id: String::new(),
-        hostname: String::new(),
-        platform: platform.clone(),
-        channel: channel.to_owned(),
-        updater: None,
-        policy: None,
-        machine: Default::default(),
-        disk_free: None,
-        metadata_expires: None,
-        products: BTreeMap::from([(client.product.clone(), state)]),
-    }
+    let products = BTreeMap::from([(client.product.clone(), state)]);
+    Device { products, ..Device::unknown(platform.clone(), channel) }
 }
 
 #[cfg(test)]

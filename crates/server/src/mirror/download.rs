@@ -39,18 +39,7 @@ pub fn is_there(file: &Path, length: u64) -> bool {
 /// # Errors
 /// The disk's.
 pub fn is_unchanged(file: &Path, info: &TargetInfo) -> io::Result<bool> {
-    let mut file = fs::File::open(file)?;
-    let mut verifier = Verifier::new(info.length, &info.sha256);
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(verifier.finish().is_ok());
-        }
-        if verifier.update(&buffer[..n]).is_err() {
-            return Ok(false);
-        }
-    }
+    Ok(Verifier::new(info.length, &info.sha256).read_whole(fs::File::open(file)?)?.is_ok())
 }
 
 /// Fetches a target into `file`, which appears at once and whole.

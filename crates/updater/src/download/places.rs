@@ -5,12 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use protocol::message::MAX_ALTERNATE;
 use reqwest::Url;
 
 use crate::settings::download::is_directory;
 
-/// The site may name so many places; more are not looked at.
-const MAX_ALTERNATE: usize = 8;
 /// A place that failed is asked last for this long; doubled with each failure.
 const FIRST_REST: Duration = Duration::from_secs(60);
 /// The longest rest; also that of a place that sends other bytes than signed.

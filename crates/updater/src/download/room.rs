@@ -5,11 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use protocol::staging_room;
+
 use crate::platform;
 
-/// Room that a version takes: the package, and its content unpacked, which is rarely more than three times as much. The same
-/// figure as in [`protocol::admit()`].
-const STAGING_FACTOR: u64 = 4;
 /// More directories within each other than this are not looked into; the service makes far fewer.
 const MAX_DEPTH: u32 = 40;
 
@@ -49,11 +48,6 @@ pub struct Room {
     limit: Option<u64>,
 }
 
-/// Bytes that a package of this length takes in all.
-pub fn needed(length: u64) -> u64 {
-    length.saturating_mul(STAGING_FACTOR)
-}
-
 impl Room {
     /// `limit`: bytes that both together may take. `None`: as many as the disk has.
     pub fn new(downloads: PathBuf, products: PathBuf, limit: Option<u64>) -> Self {
@@ -78,7 +72,7 @@ impl Room {
 
     fn check(&self, part: &Path, length: u64) -> Result<(), NoRoom> {
         let here = fs::symlink_metadata(part).map_or(0, |m| m.len());
-        let needed = needed(length).saturating_sub(here);
+        let needed = staging_room(length).saturating_sub(here);
         if let Some(free) = platform::free_space(&self.downloads).filter(|free| *free < needed) {
             return Err(NoRoom::Disk { needed, free });
         }

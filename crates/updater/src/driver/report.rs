@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use protocol::{
     Decision, Directive, Timestamp, Version,
     device::{Device, ProductState},
-    explain::Explained,
+    explain::{self, Explained},
     ipc::{Happening, PcStatus},
     policy::UpgradePolicy,
     product::{Platform, ProductId},
-    terms::MachinePolicy,
+    terms::{self, MachinePolicy},
 };
 
 use crate::{
@@ -134,7 +134,7 @@ pub fn published(
     let mut restart = BTreeMap::new();
     for (product, state) in &device.products {
         let decided = decisions.get(product).map(Explained::sentence);
-        let said = decided.or_else(|| directives.get(product).map(|d| explain(d, device.policy)));
+        let said = decided.or_else(|| directives.get(product).map(|d| explain(d, &device)));
         // A refusal by the server says nothing new after the server's own words.
         let detail = state.detail.clone().filter(|d| said.as_ref().is_none_or(|said| !said.contains(d.as_str())));
         let words: Vec<_> = said.into_iter().chain(detail).collect();
@@ -151,23 +151,15 @@ pub fn published(
 }
 
 /// A directive in a sentence, where nothing could be decided about it yet.
-fn explain(directive: &Directive, machine: Option<UpgradePolicy>) -> String {
-    let decision = match &directive.decision {
-        Decision::Current => "nothing to do".into(),
-        Decision::Stage { version } => format!("{version} is wanted later"),
-        Decision::Recommended { version } => format!("{version} is recommended"),
-        Decision::Required { version, .. } => format!("{version} is required"),
-        Decision::Blocked { .. } => "blocked".into(),
-        Decision::Hold => "on hold".into(),
-    };
+fn explain(directive: &Directive, device: &Device) -> String {
+    let decision = explain::what(&directive.decision);
     let necessary = match directive.decision {
         Decision::Recommended { .. } => false,
         Decision::Required { .. } => true,
         _ => return format!("{decision}: {}", directive.why),
     };
-    let whose = if machine.is_some() { "this computer's" } else { "the site's" };
-    let how = how(machine.unwrap_or(directive.policy), necessary);
-    format!("{decision}: {}; by {whose} policy {how}", directive.why)
+    let (policy, whose) = terms::upgrade(device, directive.policy);
+    format!("{decision}: {}; by {} policy {}", directive.why, whose.policy_of(), how(policy, necessary))
 }
 
 fn how(policy: UpgradePolicy, necessary: bool) -> &'static str {
@@ -200,6 +192,8 @@ mod tests {
     fn every_decision_is_explained() {
         let version = Version::new(7, 3, 0);
         let deadline = Timestamp::UNIX_EPOCH;
+        let site = Device::unknown(Platform::current(), CHANNEL);
+        let machine = Device { policy: Some(UpgradePolicy::Ask), ..site.clone() };
         let words: Vec<_> = [
             Decision::Current,
             Decision::Stage { version: version.clone() },
@@ -209,7 +203,7 @@ mod tests {
             Decision::Hold,
         ]
         .into_iter()
-        .flat_map(|d| [explain(&directive(d.clone()), None), explain(&directive(d), Some(UpgradePolicy::Ask))])
+        .flat_map(|d| [explain(&directive(d.clone()), &site), explain(&directive(d), &machine)])
         .collect();
         insta::assert_snapshot!(words.join("\n"));
     }

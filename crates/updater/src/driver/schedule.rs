@@ -165,14 +165,8 @@ mod tests {
         Device {
             id: "pc-1".into(),
             hostname: "pc-1".into(),
-            platform: Platform::current(),
-            channel: channel.into(),
-            updater: None,
-            policy: None,
-            machine: Default::default(),
             disk_free: Some(disk_free),
-            metadata_expires: None,
-            products: Default::default(),
+            ..Device::unknown(Platform::current(), channel)
         }
     }
 

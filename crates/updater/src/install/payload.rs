@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Seek, SeekFrom},
     path::Path,
 };
 
@@ -176,16 +176,11 @@ impl Payload {
         }
         let updater = entries.iter().find(|e| e.release.product == ProductId::updater());
         Device {
-            id: String::new(),
-            hostname: String::new(),
-            platform: Platform::current(),
-            channel: CHANNEL.into(),
             updater: updater.map(|e| e.release.version.clone()),
-            policy: None,
-            machine: Default::default(),
             disk_free: platform::free_space(&layout.products()),
             metadata_expires: Some(self.trusted.expires()),
             products,
+            ..Device::unknown(Platform::current(), CHANNEL)
         }
     }
 
@@ -237,21 +232,11 @@ fn package(folder: &Folder, copy: &Path, entry: &Entry) -> Result<File, InstallE
 }
 
 /// Hashes the whole file through the descriptor that it will be unpacked from.
-fn verify(file: &mut File, mut verifier: Verifier) -> io::Result<Result<(), release::tuf::Mismatch>> {
+fn verify(file: &mut File, verifier: Verifier) -> io::Result<Result<(), release::tuf::Mismatch>> {
     file.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            n => {
-                if let Err(mismatch) = verifier.update(&buffer[..n]) {
-                    return Ok(Err(mismatch));
-                }
-            }
-        }
-    }
+    let checked = verifier.read_whole(&mut *file)?;
     file.seek(SeekFrom::Start(0))?;
-    Ok(verifier.finish())
+    Ok(checked)
 }
 
 /// What was verified, as a repository to read from.

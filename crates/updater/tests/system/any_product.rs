@@ -50,7 +50,10 @@ show) cat "$dir/$unit.state" 2>/dev/null || echo LoadState=not-found ;;
 restart)
     [ -f "$dir/$unit.pid" ] && kill -s KILL -- "-$(cat "$dir/$unit.pid")"
     [ -f "$dir/$unit.state" ] && echo Job=1 >> "$dir/$unit.state"
-    setsid "$dir/keep" "$unit" </dev/null >/dev/null 2>&1 & ;;
+    rm -f "$dir/$unit.pid"
+    setsid "$dir/keep" "$unit" </dev/null >/dev/null 2>&1 &
+    # Who restarts it next must find it.
+    while [ -e "$dir/keep" ] && [ ! -s "$dir/$unit.pid" ]; do sleep 0.01; done ;;
 esac
 exit 0
 "#;
@@ -61,7 +64,7 @@ state() {
         "$1" "$id" "$n" "$2" > "$dir/$unit.new"
     mv "$dir/$unit.new" "$dir/$unit.state"
 }
-while :; do
+while [ -e "$dir/keep" ]; do
     id=$(cat /proc/sys/kernel/random/uuid)
     state active success
     readlink "$(cat "$dir/$unit.link")" >> "$dir/ran"
@@ -86,6 +89,8 @@ struct Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // Nothing more is started from here on, and what has just been started sees that.
+        assert!(fs::remove_file(self.systemd.join("keep")).is_ok());
         if let Ok(group) = fs::read_to_string(self.systemd.join("web.service.pid")) {
             // The processes that this test's stand-in keeps running.
             let ended = Command::new("kill").args(["-9", "--", &format!("-{}", group.trim())]).status();

@@ -51,14 +51,9 @@ impl Pc {
         Device {
             id: self.id.clone(),
             hostname: hostname.into(),
-            platform: Platform { os: "linux".into(), arch: "x86_64".into() },
-            channel: "stable".into(),
             updater: Some("0.1.0".parse().unwrap()),
-            policy: None,
-            machine: Default::default(),
-            disk_free: None,
-            metadata_expires: None,
             products: BTreeMap::from([(ProductId::connector(), state)]),
+            ..Device::unknown(Platform { os: "linux".into(), arch: "x86_64".into() }, "stable")
         }
     }
 
