@@ -21,7 +21,7 @@ use lockstep_updater::{
 use protocol::{
     Timestamp,
     ipc::{Reply, Verb},
-    product::{ProductId, parse_version},
+    product::parse_version,
 };
 
 const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
@@ -210,7 +210,11 @@ fn install_here(root: &Path, json: bool) -> anyhow::Result<()> {
     let Some(folder) = program.parent().and_then(Path::parent) else {
         bail!("{} does not lie in the folder of a download", program.display());
     };
-    let root = if root.is_absolute() || root == Path::new("/") { root.to_owned() } else { std::env::current_dir()?.join(root) };
+    let root = if root.is_absolute() || root == Path::new("/") {
+        root.to_owned()
+    } else {
+        std::env::current_dir()?.join(root)
+    };
     let installed = runtime()?.block_on(install::install(&Layout::new(&root)?, folder, Timestamp::now()));
     let mut out = std::io::stdout().lock();
     if json {

@@ -214,7 +214,7 @@ fn prepare(layout: &Layout) -> Result<(), ServiceError> {
 
 /// Makes sure that no other service works here: it holds the file until its process ends, however that ends.
 fn lock(layout: &Layout) -> Result<fs::File, ServiceError> {
-    let file = platform::open_private(&layout.lock()).map_err(system(layout.lock().display().to_string()))?;
+    let file = platform::open_lock(&layout.lock()).map_err(system(layout.lock().display().to_string()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(ServiceError::Running(layout.root().to_owned())),

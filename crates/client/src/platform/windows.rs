@@ -25,8 +25,8 @@ use windows_sys::Win32::{
     Foundation::{ERROR_PIPE_BUSY, LocalFree},
     Security::{
         Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT},
-        EqualSid, GetTokenInformation, IsWellKnownSid, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, TOKEN_QUERY,
-        TOKEN_USER, TokenUser, WinBuiltinAdministratorsSid, WinLocalSystemSid,
+        EqualSid, GetTokenInformation, IsWellKnownSid, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+        TOKEN_QUERY, TOKEN_USER, TokenUser, WinBuiltinAdministratorsSid, WinLocalSystemSid,
     },
     Storage::FileSystem::{FILE_FLAG_OVERLAPPED, SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT},
     System::Threading::{GetCurrentProcess, OpenProcessToken},
@@ -96,7 +96,8 @@ fn is_trusted(pipe: &OwnedHandle) -> io::Result<bool> {
         return Err(io::Error::from_raw_os_error(result.cast_signed()));
     }
     // SAFETY: the owner lies in the descriptor, which is freed after.
-    let known = [WinLocalSystemSid, WinBuiltinAdministratorsSid].iter().any(|sid| unsafe { IsWellKnownSid(owner, *sid) != 0 });
+    let known =
+        [WinLocalSystemSid, WinBuiltinAdministratorsSid].iter().any(|sid| unsafe { IsWellKnownSid(owner, *sid) != 0 });
     let trusted = if known { Ok(true) } else { is_own(owner) };
     // SAFETY: to be freed so, and not used any more.
     unsafe { LocalFree(descriptor) };

@@ -593,7 +593,9 @@ impl<S: Source> Driver<S> {
         };
         let directives = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.directive.as_ref()?)));
         let explained = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.explained.clone()?))).collect();
-        let elsewhere = || self.contact_problem.as_ref().or(self.metadata_problem.as_ref()).or(self.settings_problem.as_ref()).cloned();
+        let elsewhere = || {
+            self.contact_problem.as_ref().or(self.metadata_problem.as_ref()).or(self.settings_problem.as_ref()).cloned()
+        };
         let problem = self.refused.in_words().or_else(elsewhere);
         let mut next = report::published(device, directives.collect(), explained, &self.setup.record, problem);
         next.pc = pc;

@@ -60,8 +60,10 @@ pub async fn start(layout: &Layout, whole_machine: bool) -> Result<Service, Inst
 #[cfg(windows)]
 fn windows(layout: &Layout) -> Result<Service, InstallError> {
     use crate::platform::service;
-    let done = service::stop_and_wait().and_then(|()| service::install(&layout.supervisor())).and_then(|()| service::start());
-    done.map(|()| Service::Started).map_err(|error| InstallError::NotStarted(format!("the service manager says: {error}")))
+    let done =
+        service::stop_and_wait().and_then(|()| service::install(&layout.supervisor())).and_then(|()| service::start());
+    done.map(|()| Service::Started)
+        .map_err(|error| InstallError::NotStarted(format!("the service manager says: {error}")))
 }
 
 async fn systemctl(arguments: &[&str]) -> Result<(), InstallError> {

@@ -115,12 +115,12 @@ pub fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file for reading that nobody but us can write to.
+/// Opens or makes a file that several processes lock.
 ///
 /// # Errors
-/// Whatever the file system says.
-pub fn open_held(path: &Path) -> io::Result<File> {
-    File::open(path)
+/// As [`open_private`].
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    open_private(path)
 }
 
 /// Makes a pointer to a version: a symbolic link.
@@ -365,6 +365,9 @@ impl Unprivileged {
         }
     }
 }
+
+/// A user's program ends with whoever has started it, as a terminal wants it.
+pub fn in_own_group(_command: &mut tokio::process::Command) {}
 
 /// Asks a process to end.
 pub fn terminate(pid: u32) {

@@ -77,7 +77,9 @@ pub fn apply(settings: &mut Settings, values: &BTreeMap<&'static str, Value>) ->
         }
     }
     match values.get(SERVER_URL) {
-        Some(Value::Text(url)) if url.starts_with("https://") => applied.server = Some(url.trim_end_matches('/').into()),
+        Some(Value::Text(url)) if url.starts_with("https://") => {
+            applied.server = Some(url.trim_end_matches('/').into())
+        }
         Some(_) => applied.complaints.push(format!("Group Policy: {SERVER_URL} is not an https:// address")),
         None => {}
     }
@@ -164,7 +166,9 @@ start_jitter = "90 s"
         let applied = apply(&mut settings, &values);
         assert_eq!((settings, applied.server), (before, None));
         assert_eq!(applied.complaints.len(), 4);
-        for (complaint, words) in applied.complaints.iter().zip(["necessary-ask", "REG_SZ", "at least 1024", "https://"]) {
+        for (complaint, words) in
+            applied.complaints.iter().zip(["necessary-ask", "REG_SZ", "at least 1024", "https://"])
+        {
             assert!(complaint.starts_with("Group Policy: ") && complaint.contains(words), "{complaint}");
         }
     }

@@ -293,7 +293,7 @@ impl Slots {
 /// # Errors
 /// Whatever the system says.
 pub fn exclusive(layout: &Layout) -> Result<fs::File, SlotError> {
-    platform::open_private(&layout.slots_lock())
+    platform::open_lock(&layout.slots_lock())
         .and_then(|file| file.lock().map(|()| file))
         .map_err(SlotError::disk("waiting for another program that changes versions"))
 }

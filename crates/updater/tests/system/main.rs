@@ -30,3 +30,4 @@ mod site;
 mod tracer;
 mod trust;
 mod vendor;
+mod windows;

@@ -45,11 +45,9 @@ fn console(files: &Files, patience: Duration) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    std::thread::spawn(move || {
-        match runtime.block_on(lockstep_updater::platform::asked_to_end()) {
-            Ok(()) => told.end(),
-            Err(error) => eprintln!("lockstep-supervisor: cannot be asked to end: {error}"),
-        }
+    std::thread::spawn(move || match runtime.block_on(lockstep_updater::platform::asked_to_end()) {
+        Ok(()) => told.end(),
+        Err(error) => eprintln!("lockstep-supervisor: cannot be asked to end: {error}"),
     });
     supervise(files, patience, signals)
 }

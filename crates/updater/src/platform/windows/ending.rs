@@ -22,7 +22,7 @@ pub async fn asked_to_end() -> io::Result<()> {
             // Nothing is ever written there; whatever comes but bytes is the end.
             while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
             // Nobody waits any more when the service ends for another reason.
-            drop(told.send(()));
+            told.send(()).unwrap_or_default();
         })?;
     } else {
         // Kept, or its end would look like the supervisor's word.

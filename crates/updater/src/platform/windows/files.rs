@@ -21,9 +21,9 @@ use windows_sys::Win32::{
     },
     Storage::FileSystem::{
         BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL,
-        FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_READ, FILE_SHARE_WRITE,
-        GetDiskFreeSpaceExW, GetFileInformationByHandle, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
-        OPEN_ALWAYS,
+        FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_READ,
+        FILE_SHARE_WRITE, GetDiskFreeSpaceExW, GetFileInformationByHandle, MOVEFILE_REPLACE_EXISTING,
+        MOVEFILE_WRITE_THROUGH, MoveFileExW, OPEN_ALWAYS,
     },
     System::SystemInformation::{ComputerNamePhysicalDnsHostname, GetComputerNameExW},
 };
@@ -87,12 +87,24 @@ pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     open(path, GENERIC_WRITE, FILE_SHARE_READ, CREATE_NEW, mode)
 }
 
-/// Opens or makes a file that only we can reach, for reading and writing.
+/// Opens or makes a file that only we can reach, for reading and writing. Until it is closed nobody else can write to it, rename
+/// it or delete it, whoever they are.
 ///
 /// # Errors
 /// Whatever the file system says; also when what is there is a link, is linked elsewhere or is someone else's.
 pub fn open_private(path: &Path) -> io::Result<File> {
-    let share = FILE_SHARE_READ | FILE_SHARE_WRITE;
+    private(path, FILE_SHARE_READ)
+}
+
+/// The same for a file that several processes lock.
+///
+/// # Errors
+/// As [`open_private`].
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    private(path, FILE_SHARE_READ | FILE_SHARE_WRITE)
+}
+
+fn private(path: &Path, share: u32) -> io::Result<File> {
     let file = patiently(|| open(path, GENERIC_READ | GENERIC_WRITE, share, OPEN_ALWAYS, 0o600))?;
     let links = information(&file)?.nNumberOfLinks;
     let meta = file.metadata()?;
@@ -104,21 +116,12 @@ pub fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file for reading so that, until it is closed, nobody can write to it, rename it or delete it.
-///
-/// # Errors
-/// Whatever the file system says; also when somebody has it open for writing.
-pub fn open_held(path: &Path) -> io::Result<File> {
-    patiently(|| OpenOptions::new().read(true).share_mode(FILE_SHARE_READ).open(path))
-}
-
 fn open(path: &Path, access: u32, share: u32, how: u32, mode: u32) -> io::Result<File> {
     let descriptor = Descriptor::new(sddl::text(mode, false))?;
     let (name, attributes) = (wide(path), descriptor.attributes());
     let flags = FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OPEN_REPARSE_POINT;
     // SAFETY: the name ends with a zero; the descriptor lives through the call.
-    let handle =
-        unsafe { CreateFileW(name.as_ptr(), access, share, &raw const attributes, how, flags, null_mut()) };
+    let handle = unsafe { CreateFileW(name.as_ptr(), access, share, &raw const attributes, how, flags, null_mut()) };
     if handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
@@ -210,9 +213,7 @@ fn aside(program: &Path) -> io::Result<PathBuf> {
 pub(super) fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     let (from, to) = (wide(from), wide(to));
     // SAFETY: two texts that end with a zero.
-    succeeded(unsafe {
-        MoveFileExW(from.as_ptr(), to.as_ptr(), MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH)
-    })
+    succeeded(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH) })
 }
 
 /// Does something that fails while somebody else has a file open, again and again for [`PATIENCE`].
@@ -266,8 +267,7 @@ pub fn free_space(path: &Path) -> Option<u64> {
 pub fn kernel_hostname() -> String {
     let (mut name, mut length) = ([0; 256], 256);
     // SAFETY: room for 256 units, as the length says; it is changed to what was written.
-    let said =
-        unsafe { GetComputerNameExW(ComputerNamePhysicalDnsHostname, name.as_mut_ptr(), &raw mut length) };
+    let said = unsafe { GetComputerNameExW(ComputerNamePhysicalDnsHostname, name.as_mut_ptr(), &raw mut length) };
     match succeeded(said) {
         Ok(()) => String::from_utf16_lossy(name.get(..length as usize).unwrap_or_default()),
         Err(_) => "unnamed".into(),

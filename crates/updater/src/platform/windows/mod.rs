@@ -6,7 +6,7 @@
 //! | a process id that is used again by another program | its start time is compared before and after |
 //! | a copy of the program under the same name | compared by volume and file number, not by path |
 //! | another program makes the pipe first | first instance only; the pipe's owner is looked at by the client |
-//! | what was verified is exchanged while it is used | it is held open without sharing for writing and deleting ([`files::open_held`]) |
+//! | what was verified is exchanged while it is used | it is held open without sharing for writing and deleting ([`open_private`]) |
 //!
 //! | module | room for |
 //! |---|---|
@@ -43,7 +43,7 @@ pub use events::log_to_events;
 pub use files::*;
 pub use foreign::ForeignDir;
 pub use pipe::{Listener, Stream, forget_socket};
-pub use places::{known_layout, is_above};
+pub use places::{is_above, known_layout};
 pub use process::*;
 pub use registry::group_policy;
 pub use removal::{remove_file, remove_tree};

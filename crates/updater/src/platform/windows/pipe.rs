@@ -10,12 +10,7 @@
 
 #![expect(unsafe_code, reason = "an access list is given to the pipe by pointer")]
 
-use std::{
-    io,
-    os::windows::io::AsRawHandle,
-    path::Path,
-    time::SystemTime,
-};
+use std::{io, os::windows::io::AsRawHandle, path::Path, time::SystemTime};
 
 use tokio::{
     net::windows::named_pipe::{NamedPipeServer, PipeMode, ServerOptions},

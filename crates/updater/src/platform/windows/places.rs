@@ -2,7 +2,14 @@
 
 #![expect(unsafe_code, reason = "Windows gives a text that is to be freed")]
 
-use std::{ffi::OsString, io, os::windows::ffi::OsStringExt, path::{Path, PathBuf}, ptr::null_mut, sync::OnceLock};
+use std::{
+    ffi::OsString,
+    io,
+    os::windows::ffi::OsStringExt,
+    path::{Path, PathBuf},
+    ptr::null_mut,
+    sync::OnceLock,
+};
 
 use windows_sys::{
     Win32::{

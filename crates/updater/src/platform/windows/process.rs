@@ -27,7 +27,8 @@ use windows_sys::Win32::{
             TerminateJobObject,
         },
         Threading::{
-            GetProcessTimes, OpenProcess, PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
+            CREATE_NEW_PROCESS_GROUP, GetProcessTimes, OpenProcess, PROCESS_NAME_WIN32,
+            PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
         },
     },
 };
@@ -185,6 +186,11 @@ pub fn become_program(program: &Path, arguments: &[&OsStr]) -> io::Error {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
         Err(error) => error,
     }
+}
+
+/// A user's program leads a group of its own, so that it alone can be asked to end.
+pub fn in_own_group(command: &mut tokio::process::Command) {
+    command.creation_flags(CREATE_NEW_PROCESS_GROUP);
 }
 
 /// Asks a process to end that was started as the leader of its own group, as Ctrl+Break does.

@@ -53,4 +53,3 @@ pub fn group_policy(name: &str) -> io::Result<Option<Value>> {
         _ => None,
     })
 }
-

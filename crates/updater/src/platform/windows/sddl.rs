@@ -16,8 +16,8 @@ use windows_sys::Win32::{
     Security::{
         ACCESS_ALLOWED_ACE, ACL,
         Authorization::{
-            ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1,
-            SE_FILE_OBJECT, SetSecurityInfo,
+            ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo,
+            SDDL_REVISION_1, SE_FILE_OBJECT, SetSecurityInfo,
         },
         DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl, OWNER_SECURITY_INFORMATION,
         PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,

@@ -21,8 +21,8 @@ use windows_service::{
 };
 use windows_sys::Win32::System::{
     EventLog::{
-        DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE, RegisterEventSourceW,
-        ReportEventW,
+        DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE,
+        RegisterEventSourceW, ReportEventW,
     },
     Registry::{HKEY_LOCAL_MACHINE, REG_DWORD, REG_EXPAND_SZ, RegDeleteTreeW, RegSetKeyValueW},
 };
@@ -161,8 +161,7 @@ fn reach(service: &Service, wanted: ServiceState) -> io::Result<()> {
 }
 
 fn open() -> io::Result<Option<Service>> {
-    let manager =
-        ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT).map_err(plain)?;
+    let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT).map_err(plain)?;
     match manager.open_service(NAME, ServiceAccess::ALL_ACCESS) {
         Ok(service) => Ok(Some(service)),
         Err(Error::Winapi(e)) if e.raw_os_error() == Some(NOT_THERE) => Ok(None),

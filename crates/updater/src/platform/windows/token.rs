@@ -13,8 +13,8 @@ use windows_sys::Win32::{
     Foundation::HANDLE,
     Security::{
         CheckTokenMembership, CreateWellKnownSid, DuplicateTokenEx, GetTokenInformation, SecurityIdentification,
-        TOKEN_DUPLICATE, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenImpersonation, TokenSessionId, TokenUser,
-        WELL_KNOWN_SID_TYPE, WinBuiltinAdministratorsSid,
+        TOKEN_DUPLICATE, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenImpersonation, TokenSessionId,
+        TokenUser, WELL_KNOWN_SID_TYPE, WinBuiltinAdministratorsSid,
     },
     System::Threading::{GetCurrentProcess, OpenProcessToken},
 };

@@ -120,8 +120,7 @@ impl Unprivileged {
 }
 
 fn restricted_token() -> io::Result<OwnedHandle> {
-    let own =
-        token::own_token(TOKEN_DUPLICATE | TOKEN_QUERY | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT)?;
+    let own = token::own_token(TOKEN_DUPLICATE | TOKEN_QUERY | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT)?;
     let administrators = token::known_sid(WinBuiltinAdministratorsSid)?;
     let everybody = [WinWorldSid, WinBuiltinUsersSid, WinWriteRestrictedCodeSid].map(token::known_sid);
     let refused = [entry(&administrators)];

@@ -27,12 +27,8 @@ pub const CHANGING: u32 = 0x2 | 0x4 | 0x10 | 0x40 | 0x100 | 0x1_0000 | 0x4_0000 
 /// The same without adding something: of a directory above ours, in which everybody may make directories, such as `C:\`.
 pub const TAKING_AWAY: u32 = 0x40 | 0x1_0000 | 0x4_0000 | 0x8_0000 | 0x1000_0000;
 /// Who may change things: the system, administrators, Windows' own installer, an object's owner as such.
-pub const TRUSTED: [&str; 4] = [
-    "S-1-5-18",
-    "S-1-5-32-544",
-    "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464",
-    "S-1-3-4",
-];
+pub const TRUSTED: [&str; 4] =
+    ["S-1-5-18", "S-1-5-32-544", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464", "S-1-3-4"];
 
 /// Where the event log finds our entries.
 pub const EVENT_SOURCE: &str = "Lockstep Updater";
@@ -82,7 +78,10 @@ mod tests {
 
     #[test]
     fn the_service_is_restarted_after_these_times() {
-        assert_eq!((SERVICE, SERVICE_DISPLAY, EVENT_SOURCE), ("LockstepUpdater", "Lockstep Updater", "Lockstep Updater"));
+        assert_eq!(
+            (SERVICE, SERVICE_DISPLAY, EVENT_SOURCE),
+            ("LockstepUpdater", "Lockstep Updater", "Lockstep Updater")
+        );
         assert_eq!((SERVICE_RESTARTS, SERVICE_RESET), ([5_000, 30_000, 60_000], 86_400));
     }
 }
