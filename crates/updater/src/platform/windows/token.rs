@@ -10,19 +10,21 @@ use std::{
 };
 
 use windows_sys::Win32::{
-    Foundation::HANDLE,
+    Foundation::{HANDLE, LocalFree},
     Security::{
-        CheckTokenMembership, CreateWellKnownSid, DuplicateTokenEx, GetTokenInformation, SecurityIdentification,
-        TOKEN_DUPLICATE, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenImpersonation, TokenSessionId,
-        TokenUser, WELL_KNOWN_SID_TYPE, WinBuiltinAdministratorsSid,
+        Authorization::ConvertStringSidToSidW, CheckTokenMembership, CopySid, DuplicateTokenEx, GetTokenInformation,
+        SecurityIdentification, TOKEN_DUPLICATE, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenImpersonation,
+        TokenSessionId, TokenUser,
     },
     System::Threading::{GetCurrentProcess, OpenProcessToken},
 };
 
-use super::{sddl::sid_text, succeeded};
+use super::{sddl::sid_text, succeeded, wide};
 
 /// The system itself.
 const SYSTEM: &str = "S-1-5-18";
+/// The group of administrators.
+pub const ADMINISTRATORS: &str = "S-1-5-32-544";
 
 /// A user, as a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +123,7 @@ fn is_member(token: &OwnedHandle) -> io::Result<bool> {
     })?;
     // SAFETY: a fresh handle, which nobody else has.
     let copy = unsafe { OwnedHandle::from_raw_handle(copy) };
-    let administrators = known_sid(WinBuiltinAdministratorsSid)?;
+    let administrators = sid(ADMINISTRATORS)?;
     let mut is = 0;
     // SAFETY: an open token, a SID that lives through the call, and a place to write to.
     succeeded(unsafe {
@@ -130,12 +132,16 @@ fn is_member(token: &OwnedHandle) -> io::Result<bool> {
     Ok(is != 0)
 }
 
-/// A SID that is the same on every computer.
-pub fn known_sid(which: WELL_KNOWN_SID_TYPE) -> io::Result<[u64; 9]> {
+/// A SID from its text.
+pub fn sid(text: &str) -> io::Result<[u64; 9]> {
+    let (text, mut found) = (wide(text), null_mut());
+    // SAFETY: a text that ends with a zero, and a place to write to; what comes is freed below.
+    succeeded(unsafe { ConvertStringSidToSidW(text.as_ptr(), &raw mut found) })?;
     // SECURITY_MAX_SID_SIZE is 68.
     let mut sid = [0_u64; 9];
-    let mut length = size_of_val(&sid) as u32;
-    // SAFETY: so much room is there.
-    succeeded(unsafe { CreateWellKnownSid(which, null_mut(), sid.as_mut_ptr().cast(), &raw mut length) })?;
-    Ok(sid)
+    // SAFETY: so much room is there, and both are valid.
+    let copied = succeeded(unsafe { CopySid(size_of_val(&sid) as u32, sid.as_mut_ptr().cast(), found) });
+    // SAFETY: to be freed so, and not used any more.
+    unsafe { LocalFree(found) };
+    copied.map(|()| sid)
 }

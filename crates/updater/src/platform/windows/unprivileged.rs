@@ -24,8 +24,7 @@ use windows_sys::Win32::{
     Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT},
     Security::{
         CreateRestrictedToken, DISABLE_MAX_PRIVILEGE, SID_AND_ATTRIBUTES, TOKEN_ADJUST_DEFAULT, TOKEN_ASSIGN_PRIMARY,
-        TOKEN_DUPLICATE, TOKEN_QUERY, WRITE_RESTRICTED, WinBuiltinAdministratorsSid, WinBuiltinUsersSid, WinWorldSid,
-        WinWriteRestrictedCodeSid,
+        TOKEN_DUPLICATE, TOKEN_QUERY, WRITE_RESTRICTED,
     },
     System::{
         SystemInformation::GetSystemWindowsDirectoryW,
@@ -38,6 +37,8 @@ use windows_sys::Win32::{
 
 use super::{process::Job, succeeded, token, wide};
 
+/// It can write only where one of these can: everybody, the computer's users, and what is marked for such programs.
+const RESTRICTING: [&str; 3] = ["S-1-1-0", "S-1-5-32-545", "S-1-5-33"];
 /// How often it is looked at whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -121,16 +122,10 @@ impl Unprivileged {
 
 fn restricted_token() -> io::Result<OwnedHandle> {
     let own = token::own_token(TOKEN_DUPLICATE | TOKEN_QUERY | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT)?;
-    let administrators = token::known_sid(WinBuiltinAdministratorsSid)?;
-    let everybody = [WinWorldSid, WinBuiltinUsersSid, WinWriteRestrictedCodeSid].map(token::known_sid);
+    let administrators = token::sid(token::ADMINISTRATORS)?;
     let refused = [entry(&administrators)];
-    let mut restricting = Vec::new();
-    for sid in &everybody {
-        match sid {
-            Ok(sid) => restricting.push(entry(sid)),
-            Err(error) => return Err(io::Error::new(error.kind(), error.to_string())),
-        }
-    }
+    let everybody = RESTRICTING.map(token::sid).into_iter().collect::<io::Result<Vec<_>>>()?;
+    let restricting: Vec<_> = everybody.iter().map(entry).collect();
     let mut token = null_mut();
     // SAFETY: an open token; lists with their lengths, whose SIDs live through the call; a place to write to.
     succeeded(unsafe {

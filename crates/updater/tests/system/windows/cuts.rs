@@ -6,7 +6,7 @@ use super::pc::{Computer, connector, updater};
 use crate::{site::Site, vendor::Vendor};
 
 /// How often the power fails on each PC.
-const CUTS: u64 = 4;
+const CUTS: u64 = 2;
 
 /// A number below `end`, from a seed (splitmix64).
 fn number(seed: u64, end: u64) -> u64 {

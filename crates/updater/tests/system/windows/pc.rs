@@ -125,8 +125,8 @@ impl Computer {
 
     /// `status --json`; nothing while it does not answer.
     pub fn status(&self) -> Option<Value> {
-        let program = self.active_program();
-        let ran = self.pc.run(&program, &["status", "--json", "--root", &self.root]).ok()?;
+        self.active("updater")?;
+        let ran = self.pc.run(&self.active_program(), &["status", "--json", "--root", &self.root]).ok()?;
         serde_json::from_str(&ran.stdout).ok()
     }
 

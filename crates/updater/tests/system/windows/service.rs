@@ -24,7 +24,9 @@ fn the_service_starts_with_windows_follows_group_policy_and_is_removed() {
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("started"), "{}", ran.stdout);
     let status = |pc: &Computer| -> Option<serde_json::Value> {
-        serde_json::from_str(&pc.pc.run(PROGRAM, &["status", "--json"]).ok()?.stdout).ok()
+        let ran = pc.pc.run(PROGRAM, &["status", "--json"]).ok()?;
+        std::fs::write(pc.log(), &ran.stderr).ok()?;
+        serde_json::from_str(&ran.stdout).ok()
     };
     pc.wait("the service answers", || status(&pc).is_some());
     let said = status(&pc).unwrap().to_string();
