@@ -95,7 +95,7 @@ fn the_service_is_what_the_updater_says_it_is() {
         "",
         "",
         "Supervisor",
-        "Keeps the programs of a mail server's site in step with it: fetches, verifies and installs signed releases.",
+        "Keeps the mail programs on this computer in step with the mail server, with what their vendor has signed.",
     ];
     assert_eq!(service, &wanted);
     // 1: started at installation, without waiting; 2, 32, 128: stopped at both, deleted at removal, waited for.
@@ -110,7 +110,10 @@ fn the_service_is_what_the_updater_says_it_is() {
         rows(&msi, "MsiServiceConfigFailureActions"),
         ["Recovery | LockstepUpdater | 5 | 86400 |  |  | 1[~]1[~]1 | 5000[~]30000[~]60000 | Supervisor"]
     );
-    assert_eq!(rows(&msi, "MsiServiceConfig"), ["OnError | LockstepUpdater | 5 | 4 | 1 | Supervisor"]);
+    assert_eq!(
+        rows(&msi, "MsiServiceConfig"),
+        ["Identity | LockstepUpdater | 5 | 5 | 1 | Supervisor", "OnError | LockstepUpdater | 5 | 4 | 1 | Supervisor"]
+    );
 }
 
 #[test]

@@ -41,6 +41,10 @@ pub fn remove(layout: &Layout) -> Result<(), InstallError> {
     for dir in [layout.run_dir(), layout.state_dir(), layout.etc()] {
         gone(&dir);
     }
+    if let Some(ours) = layout.state_dir().parent() {
+        // It stays when there is something in it, which is then told already or not ours.
+        let _ = fs::remove_dir(ours);
+    }
     first.map_or(Ok(()), Err)
 }
 

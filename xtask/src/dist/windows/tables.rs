@@ -140,13 +140,16 @@ pub fn tables(kind: Kind, version: &str) -> Vec<Table> {
                 "Supervisor",
             ])],
         ),
-        // Also when it ends by itself with an error.
+        // 4: also when it ends by itself with an error; 5: an identity of its own in access lists, unrestricted.
         table(
             "MsiServiceConfig",
             "MsiServiceConfig\tName\tEvent\tConfigType\tArgument\tComponent_",
             "s72\ts255\ti4\ti4\tS255\ts72",
             "MsiServiceConfig",
-            &[row(["OnError", "LockstepUpdater", "5", "4", "1", "Supervisor"])],
+            &[
+                row(["Identity", "LockstepUpdater", "5", "5", "1", "Supervisor"]),
+                row(["OnError", "LockstepUpdater", "5", "4", "1", "Supervisor"]),
+            ],
         ),
     ]
 }
