@@ -14,6 +14,7 @@ pub mod tables;
 
 use std::{
     fs::{self, File},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, UNIX_EPOCH},
@@ -154,6 +155,7 @@ impl Shipped {
         for name in programs {
             let (from, to) = (self.programs.join(name), tree.path().join("bin").join(name));
             fs::copy(&from, &to).with_context(|| from.display().to_string())?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
         }
         let mut pack = Command::new(&self.lockstep);
         pack.arg("pack").arg(tree.path()).args(["--product", product, "--version", version]);
