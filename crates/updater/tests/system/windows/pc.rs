@@ -54,16 +54,11 @@ pub fn connector(version: &str) -> Release {
 
 /// The updater itself for Windows, the real programs, called this version.
 pub fn updater(version: &str) -> Release {
-    static PROGRAMS: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
-    let [launcher, supervisor, updater] = PROGRAMS.get_or_init(|| {
-        ["lockstep-launcher.exe", "lockstep-supervisor.exe", "lockstep-updater.exe"]
-            .map(|name| fs::read(built(name)).unwrap())
-    });
-    let files = [
-        ("bin/lockstep-launcher.exe", 0o755, &launcher[..]),
-        ("bin/lockstep-supervisor.exe", 0o755, &supervisor[..]),
-        ("bin/lockstep-updater.exe", 0o755, &updater[..]),
-    ];
+    static PROGRAMS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    let [supervisor, updater] = PROGRAMS
+        .get_or_init(|| ["lockstep-supervisor.exe", "lockstep-updater.exe"].map(|name| fs::read(built(name)).unwrap()));
+    let files =
+        [("bin/lockstep-supervisor.exe", 0o755, &supervisor[..]), ("bin/lockstep-updater.exe", 0o755, &updater[..])];
     Release::for_windows("updater", version, &files, &[])
 }
 
