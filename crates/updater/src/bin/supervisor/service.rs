@@ -1,6 +1,6 @@
 //! The service that Windows' service manager sees: this program, which starts the active version of the updater.
 
-use std::{ffi::OsString, process::ExitCode, sync::OnceLock, time::Duration};
+use std::{ffi::OsString, path::Path, process::ExitCode, sync::OnceLock, time::Duration};
 
 use lockstep_updater::platform::service as names;
 use windows_service::{
@@ -23,6 +23,10 @@ define_windows_service!(service_entry, serve);
 
 /// Runs as a service if the service manager has started this process, else until the console says so.
 pub fn run(files: Files, patience: Duration) -> ExitCode {
+    // Only the whole computer has a service.
+    if files.root != Path::new("/") {
+        return console(&files, patience);
+    }
     let (files, patience) = TASK.get_or_init(|| (files, patience));
     match service_dispatcher::start(names::NAME, service_entry) {
         Ok(()) => ExitCode::SUCCESS,
