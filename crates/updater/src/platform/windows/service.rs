@@ -127,7 +127,9 @@ pub fn stop_and_wait() -> io::Result<()> {
     let Some(service) = open()? else { return Ok(()) };
     match service.stop() {
         Err(Error::Winapi(e)) if e.raw_os_error() == Some(NOT_RUNNING) => return Ok(()),
-        other => drop(other.map_err(plain)?),
+        other => {
+            other.map_err(plain)?;
+        }
     }
     reach(&service, ServiceState::Stopped)
 }

@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(PIPE, "O:BAD:P(D;;FA;;;NU)(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x12019b;;;AU)");
         // FILE_GENERIC_READ | FILE_GENERIC_WRITE, FILE_APPEND_DATA = FILE_CREATE_PIPE_INSTANCE.
         assert_eq!((0x12_0089 | 0x12_0116) & !0x4, 0x12_019b);
-        assert!(PIPE_FIRST_INSTANCE && PIPE_REJECTS_REMOTE);
+        assert_eq!((PIPE_FIRST_INSTANCE, PIPE_REJECTS_REMOTE), (true, true));
     }
 
     #[test]
