@@ -8,7 +8,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -56,14 +55,13 @@ pub(super) fn run(
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
     let broken_off = before.filter(|d| d.outcome == Outcome::Begun && d.seed == seed);
-    let (mut executions, earlier) = broken_off.map_or((0, 0), |d| (d.executions, d.seconds));
-    let start = Instant::now();
+    let (mut executions, mut seconds) = broken_off.map_or((0, 0), |d| (d.executions, d.seconds));
     loop {
         let (ok, counts) =
             watch(slice(target, &base, wanted.saturating_sub(executions).max(1), seed ^ executions), "Done ")?;
-        let count = counts.iter().find_map(|line| line.split(' ').next()?.parse::<u64>().ok()).unwrap_or(0);
+        let (count, took) = counts.iter().find_map(|line| finished(line)).unwrap_or_default();
         ensure!(!ok || count > 0, "the fuzzer does not say how far it came");
-        executions += count;
+        (executions, seconds) = (executions + count, seconds + took);
         let outcome = match (ok, executions >= wanted) {
             (false, _) => Outcome::Failed,
             (true, true) => Outcome::Passed,
@@ -73,7 +71,7 @@ pub(super) fn run(
             outcome,
             date: today(),
             seed,
-            seconds: earlier + start.elapsed().as_secs(),
+            seconds,
             executions,
             counts: vec![says(executions, wanted, files(&found)?)],
         };
@@ -84,9 +82,15 @@ pub(super) fn run(
     }
 }
 
+/// Executions and seconds in libFuzzer's last line, behind its first word: `Done 1000 runs in 2 second(s)`.
+fn finished(line: &str) -> Option<(u64, u64)> {
+    let mut words = line.split(' ');
+    Some((words.next()?.parse().ok()?, words.nth(2)?.parse().ok()?))
+}
+
 fn says(executions: u64, wanted: u64, inputs: usize) -> String {
     let of = if executions < wanted { format!(" of {wanted}") } else { String::new() };
-    format!("{executions}{of} executions; {inputs} inputs kept, each for code that no other reaches")
+    format!("{executions}{of} executions; {inputs} inputs kept")
 }
 
 fn files(dir: &Path) -> Result<usize> {
@@ -116,4 +120,21 @@ fn slice(target: &str, base: &Path, executions: u64, seed: u64) -> Command {
     command.arg(format!("-artifact_prefix={}/{target}-", crashes.display())).arg("-verbosity=1");
     command.arg(base.join("corpus").join(target)).arg(workspace().join("fuzz/corpus").join(target));
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_the_fuzzer_came_is_read_from_its_last_line() {
+        assert_eq!(finished("3734824 runs in 301 second(s)"), Some((3_734_824, 301)));
+        assert_eq!(finished("something else"), None);
+    }
+
+    #[test]
+    fn a_target_that_was_broken_off_says_how_much_is_wanted() {
+        assert_eq!(says(5, 10, 1), "5 of 10 executions; 1 inputs kept");
+        assert_eq!(says(10, 10, 1), "10 executions; 1 inputs kept");
+    }
 }
