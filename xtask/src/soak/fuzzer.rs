@@ -43,10 +43,12 @@ const PATIENCE: u32 = 30;
 /// Seconds after which a target is begun anew, with what it has found so far and another seed; what is done is noted then.
 const SLICE: u32 = 300;
 
-/// Runs a target `wanted` times, less what `before` says was done with this seed and broken off, and calls `note` after each slice.
+/// Runs a target `wanted` times, less what `before` says was done with this seed and broken off, and calls `note` after each
+/// slice. At `most` so many times now; the next run goes on from there.
 pub(super) fn run(
     target: &str,
     wanted: u64,
+    most: Option<u64>,
     seed: u64,
     before: Option<&Done>,
     mut note: impl FnMut(&Done) -> Result<()>,
@@ -59,9 +61,10 @@ pub(super) fn run(
     }
     let broken_off = before.filter(|d| d.outcome == Outcome::Begun && d.seed == seed);
     let (mut executions, mut seconds) = broken_off.map_or((0, 0), |d| (d.executions, d.seconds));
+    let enough = most.map_or(wanted, |most| executions.saturating_add(most).min(wanted));
     loop {
-        let (ok, counts) =
-            watch(slice(target, &base, wanted.saturating_sub(executions).max(1), seed ^ executions), "Done ")?;
+        let left = enough.saturating_sub(executions).max(1);
+        let (ok, counts) = watch(slice(target, &base, left, seed ^ executions), "Done ")?;
         let (count, took) = counts.iter().find_map(|line| finished(line)).unwrap_or_default();
         ensure!(!ok || count > 0, "the fuzzer does not say how far it came");
         (executions, seconds) = (executions + count, seconds + took);
@@ -79,7 +82,7 @@ pub(super) fn run(
             counts: vec![says(executions, wanted, files(&found)?)],
         };
         note(&done)?;
-        if outcome != Outcome::Begun {
+        if outcome != Outcome::Begun || executions >= enough {
             return Ok(done);
         }
     }
