@@ -10,30 +10,27 @@ use std::path::{Path, PathBuf};
 
 use protocol::Version;
 
-use crate::gate::Verdict;
+use crate::{gate::Verdict, platform};
 
 /// Starts the machine's connector.
 pub fn launcher(root: &Path) -> PathBuf {
-    root.join("opt/lockstep/updater/current/bin/lockstep-launcher")
+    platform::launcher(root)
 }
 
 /// Whether the updater is installed, running or not.
 pub fn updater_is_installed(root: &Path) -> bool {
-    launcher(root).is_file()
+    launcher(root).is_file() || platform::listed_updater(root).is_some()
 }
 
 /// The machine's active connector.
 pub fn connector(root: &Path) -> Option<Version> {
-    let product = root.join("opt/lockstep/connector");
-    let current = product.join("current");
-    let version = std::fs::read_link(&current).ok()?.file_name()?.to_str()?.parse().ok()?;
-    current.is_dir().then_some(version)
+    platform::active_version(&platform::programs(root).join("connector"))
 }
 
 /// Whether `program` is the machine's own, whichever version.
 pub fn is_machines_own(root: &Path, program: &Path) -> bool {
     let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    canonical(program).starts_with(canonical(&root.join("opt/lockstep/connector")))
+    canonical(program).starts_with(canonical(&platform::programs(root).join("connector")))
 }
 
 /// Whether the machine's connector is to go on in place of the running one, which is this user's own.

@@ -11,6 +11,6 @@ mod unix;
 pub use unix::*;
 
 #[cfg(windows)]
-mod windows;
+pub(crate) mod windows;
 #[cfg(windows)]
 pub use windows::*;
