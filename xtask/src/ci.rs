@@ -32,6 +32,8 @@ pub fn ci() -> Result<()> {
             "lockstep-mail-rig",
             "--exclude",
             "lockstep-elevation-rig",
+            "--exclude",
+            "lockstep-wine-rig",
             "--bins",
             "--lib",
             "--quiet",

@@ -89,6 +89,20 @@ pub const TEST: &[Package] = &[
     package("dbus-run-session", "dbus", "a session bus for it"),
 ];
 
+/// What the tests of the Windows programs need besides [`WINDOWS`].
+pub const WINE: &[Package] = &[
+    package("wine", "wine", "running Windows programs: its commands"),
+    package("/usr/lib/wine/wine64", "wine64", "running Windows programs: itself, for 64 bits"),
+    package("wixl", "wixl", "making MSI packages"),
+    package("msiinfo", "msitools", "looking into MSI packages, and setting their summary"),
+    package("osslsigncode", "osslsigncode", "signing programs and packages as Windows wants it (Authenticode)"),
+    package("openssl", "openssl", "certificates to sign with, for the tests"),
+    package("Xvfb", "xvfb", "a screen that nobody sees"),
+    package("import", "imagemagick", "pictures of it"),
+    package("socat", "socat", "cables between the PCs and the site"),
+    package("ip", "iproute2", "a network for each of them"),
+];
+
 /// What the fuzzers' runtime is compiled with.
 pub const FUZZ: &[Package] = &[package("c++", "g++", "the fuzzer's runtime")];
 

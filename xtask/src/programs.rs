@@ -107,6 +107,47 @@ impl Programs {
     }
 }
 
+/// The system of the Windows programs, in the compiler's words.
+pub const WINDOWS: &str = "x86_64-pc-windows-gnu";
+
+/// Builds the programs that Windows PCs have, for the tests: they lie in [`windows_programs`], without debugging information.
+///
+/// # Errors
+/// When something does not build: the compiler's own words.
+pub fn build_for_windows() -> Result<()> {
+    let bar = spinner("building the programs for Windows");
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--target", WINDOWS, "--bins"]);
+    must(build.args(["--package", "lockstep-updater", "--package", "lockstep-connector"]))?;
+    let built = target().join(WINDOWS).join("debug");
+    let kept = windows_programs();
+    fs::create_dir_all(&kept)?;
+    for entry in fs::read_dir(&built)? {
+        let from = entry?.path();
+        let Some(name) = from.file_name().filter(|_| from.extension().is_some_and(|e| e == "exe")) else { continue };
+        let to = kept.join(name);
+        if !is_newer(&from, &to)? {
+            continue;
+        }
+        let fresh = kept.join(".stripping");
+        must(Command::new("x86_64-w64-mingw32-strip").arg("-o").arg(&fresh).arg(&from))?;
+        fs::rename(&fresh, &to)?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Where [`build_for_windows`] leaves the programs: `lockstep-updater.exe` and the others, of the workspace's version.
+pub fn windows_programs() -> PathBuf {
+    target().join("programs").join("windows")
+}
+
+fn is_newer(this: &Path, than: &Path) -> Result<bool> {
+    let changed = |path: &Path| path.metadata().and_then(|m| m.modified());
+    let this = changed(this)?;
+    Ok(changed(than).map_or(true, |than| this > than))
+}
+
 /// Builds everything, or a program of another version. It always speaks of the whole workspace, since the features of a
 /// dependency depend on what is built together: this way each is built once, for the tests too.
 fn cargo_build(profile: Profile, version: Option<(&str, &str)>) -> Result<()> {

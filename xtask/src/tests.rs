@@ -1,13 +1,15 @@
 //! `cargo xtask test`: all set-up, and every test.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
     nspawn,
     packages::{self, is_root},
-    programs::{Profile, Programs, cargo, spinner},
+    process::must,
+    programs::{self, Profile, Programs, cargo, spinner},
+    workspace,
 };
 
 /// The one system that the tests run on so far.
@@ -24,6 +26,7 @@ pub fn test(arguments: &[String]) -> Result<()> {
     );
     system_parts()?;
     Programs::build(Profile::Dev)?;
+    programs::build_for_windows()?;
     let mut nextest = cargo();
     nextest.args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(arguments);
     if !is_root() {
@@ -39,11 +42,35 @@ pub fn test(arguments: &[String]) -> Result<()> {
 /// # Errors
 /// When something is missing and cannot be had.
 pub fn system_parts() -> Result<()> {
-    let needed =
-        [packages::DEMO, packages::WEBMAIL, packages::ELEVATION, packages::DIST, packages::SYSTEMD, packages::TEST];
+    let needed = [
+        packages::DEMO,
+        packages::WEBMAIL,
+        packages::ELEVATION,
+        packages::DIST,
+        packages::SYSTEMD,
+        packages::TEST,
+        packages::WINDOWS,
+        packages::WINE,
+    ];
     packages::ensure_installed(&needed.concat())?;
     nspawn::base::ensure_made()?;
+    wine_rig::base()?;
+    rust_target(programs::WINDOWS)?;
     cargo_tool("cargo-nextest", "nextest")
+}
+
+/// Sees to it that the compiler can build for another system.
+///
+/// # Errors
+/// When it cannot and `rustup` cannot help.
+pub fn rust_target(name: &str) -> Result<()> {
+    let mut lib = Command::new("rustc");
+    lib.current_dir(workspace()).args(["--print", "target-libdir", "--target", name]);
+    if lib.output().is_ok_and(|o| Path::new(String::from_utf8_lossy(&o.stdout).trim()).exists()) {
+        return Ok(());
+    }
+    let mut add = Command::new("rustup");
+    must(add.current_dir(workspace()).args(["target", "add", name])).map(drop)
 }
 
 /// Sees to it that a cargo subcommand is there.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::slots::disk::{Disk, replace_file};
 
 /// Remembered failures of one product; the oldest are forgotten first.
-const MAX_FAILED: usize = 16;
+pub const MAX_FAILED: usize = 8;
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

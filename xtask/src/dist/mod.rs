@@ -26,14 +26,14 @@ use crate::{
 use contents::Shipped;
 use deb::Compression;
 
-/// The programs that are shipped.
-const PROGRAMS: &[&str] = &[
-    "lockstep",
-    "lockstep-server",
-    "lockstep-updater",
-    "lockstep-launcher",
-    "lockstep-supervisor",
-    "lockstep-connector",
+/// What is shipped: the profile, the crates and their programs. What stays resident on every PC is small before it is fast.
+const SHIPPED: [(&str, &[&str], &[&str]); 2] = [
+    (
+        "release",
+        &["lockstep-cli", "lockstep-server", "lockstep-connector"],
+        &["lockstep", "lockstep-server", "lockstep-connector"],
+    ),
+    ("lean", &["lockstep-updater"], &["lockstep-updater", "lockstep-launcher", "lockstep-supervisor"]),
 ];
 
 /// How it is made.
@@ -52,17 +52,20 @@ pub struct Options {
 pub fn dist(options: &Options) -> Result<()> {
     packages::ensure_installed(packages::DIST)?;
     let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").into());
-    let bar = spinner(&format!("building Lockstep {version} as shipped"));
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--release", "--workspace", "--exclude", "xtask"]);
-    build.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
-    must(build.env("LOCKSTEP_VERSION", &version))?;
-    bar.finish_and_clear();
-    let built = target().join("release");
     let programs = target().join("programs").join(format!("dist-{version}"));
     fs::create_dir_all(&programs)?;
-    for name in PROGRAMS {
-        fs::copy(built.join(name), programs.join(name)).with_context(|| (*name).to_owned())?;
+    for (profile, crates, names) in SHIPPED {
+        let bar = spinner(&format!("building {} {version} as shipped", names.join(", ")));
+        let mut build = cargo();
+        build.args(["build", "--quiet", "--profile", profile]);
+        build.args(crates.iter().flat_map(|name| ["--package", name]));
+        build.args(names.iter().flat_map(|name| ["--bin", name]));
+        must(build.env("LOCKSTEP_VERSION", &version))?;
+        bar.finish_and_clear();
+        let built = target().join(profile);
+        for name in names {
+            fs::copy(built.join(name), programs.join(name)).with_context(|| (*name).to_owned())?;
+        }
     }
     let shipped = Shipped { version: version.clone(), programs };
     for package in make(&shipped, &options.out, Compression::Best)? {

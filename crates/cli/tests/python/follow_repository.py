@@ -1,7 +1,8 @@
 """Follows a Lockstep repository with python-tuf, over HTTP, and downloads targets, delegated ones too.
 
 usage: follow_repository.py REPO ROOT CLIENT-DIR TARGET...
-CLIENT-DIR keeps the client's trusted metadata between two runs. Prints the versions of timestamp and root.
+CLIENT-DIR keeps the client's trusted metadata between two runs. Prints as JSON the versions of timestamp and root, how many
+releases the top role of targets names itself, and which version each target is.
 """
 
 import functools
@@ -40,15 +41,26 @@ def main(repo, root, client, *wanted):
         bootstrap=pathlib.Path(root).read_bytes(),
     )
     updater.refresh()
+    releases = []
     for target in wanted:
         info = updater.get_targetinfo(target)
         assert info is not None, f"no {target}"
         path = pathlib.Path(updater.download_target(info))
         assert path.stat().st_size == info.length
         assert path.read_bytes().startswith(b"LOCKSTEP-PACKAGE-1\n")
+        releases.append(info.custom["lockstep"]["version"])
 
     signed = lambda name: json.loads((metadata / name).read_text())["signed"]
-    print(signed("timestamp.json")["version"], signed("root.json")["version"])
+    print(
+        json.dumps(
+            {
+                "timestamp": signed("timestamp.json")["version"],
+                "root": signed("root.json")["version"],
+                "named": len(signed("targets.json")["targets"]),
+                "releases": releases,
+            }
+        )
+    )
 
 
 main(*sys.argv[1:])

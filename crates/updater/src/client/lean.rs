@@ -11,7 +11,7 @@ pub(super) const AIM: usize = 1024;
 
 /// Characters that texts for people are cut to, one length after the other, until the body is short enough. The server
 /// cuts them to the first in any case.
-const CUTS: [usize; 4] = [protocol::message::MAX_TEXT, 120, 48, 16];
+const CUTS: [usize; 5] = [protocol::message::MAX_TEXT, 120, 48, 16, 0];
 /// Their members.
 const TEXTS: [&str; 2] = ["detail", "reason"];
 
@@ -76,6 +76,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::record::MAX_FAILED;
 
     fn check_in(failed: u64, text: &str) -> DeviceCheckIn {
         let failed =
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_check_in_is_at_most_a_kilobyte_however_long_the_words_are() {
-        for (failed, text) in [(0, ""), (2, "it did not start"), (3, &"ä".repeat(5000)[..])] {
+        let most = u64::try_from(MAX_FAILED).unwrap();
+        for (failed, text) in [(0, ""), (2, "it did not start"), (most, &"ä".repeat(5000)[..])] {
             let bytes = to_vec(&check_in(failed, text)).unwrap();
             assert!(bytes.len() <= AIM, "{failed}: {} bytes", bytes.len());
         }
