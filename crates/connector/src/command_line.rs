@@ -1,6 +1,10 @@
 //! Commands and their options.
 
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -147,12 +151,21 @@ struct StatusOptions {
 }
 
 impl Places {
+    /// The computer's own root stays what it is called, since on Windows that stands for several folders.
+    fn root(&self) -> Result<PathBuf> {
+        absolute_root(&self.root)
+    }
+
     fn data(&self) -> Result<PathBuf> {
         match &self.data {
             Some(data) => Ok(std::path::absolute(data)?),
             None => platform::user_data().context("cannot tell where your data belongs; say so with --data DIR"),
         }
     }
+}
+
+fn absolute_root(root: &Path) -> Result<PathBuf> {
+    Ok(if root == Path::new("/") { root.to_owned() } else { std::path::absolute(root)? })
 }
 
 /// Carries out a command.

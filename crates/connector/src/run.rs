@@ -278,6 +278,7 @@ fn ask_server(
         live: live.clone(),
         store: store.clone(),
         version,
+        root: options.root.clone(),
         hostname: profile::hostname(&options.root),
         wake: wake.clone(),
         policy: found.profile.policy,

@@ -16,7 +16,7 @@ use lockstep_connector::{
 use super::{Places, log_to_stderr, runtime};
 
 pub(super) fn run(places: &Places, version: &str) -> Result<ExitCode> {
-    let (root, data) = (std::path::absolute(&places.root)?, places.data()?);
+    let (root, data) = (places.root()?, places.data()?);
     log(&data);
     let program = std::env::current_exe()?;
     let options =

@@ -407,18 +407,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(all(test, windows))]
-mod windows_tests {
-    use super::*;
-
-    #[test]
-    fn what_user_account_control_says_is_told_apart() {
-        use platform::Elevated::*;
-        assert!(answer(Ended(0)).is_ok());
-        assert_eq!(answer(Refused).unwrap_err().outcome, Outcome::Refused);
-        assert_eq!(answer(Ended(1)).unwrap_err().outcome, Outcome::Failed);
-        assert_eq!(answer(StillRuns).unwrap_err().outcome, Outcome::Failed);
-        assert!(Elevation::default().needs_words() && !Elevation::of(vec!["cmd".into()]).needs_words());
-    }
-}

@@ -22,6 +22,13 @@ pub fn updater_is_installed(root: &Path) -> bool {
     launcher(root).is_file() || platform::listed_updater(root).is_some()
 }
 
+/// What to say of an updater that is installed but does not answer: how the system lists it. `None`: it is not installed.
+pub fn silent_updater(root: &Path) -> Option<String> {
+    let version = platform::listed_updater(root).filter(|version| !version.is_empty());
+    let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+    updater_is_installed(root).then(|| format!("Lockstep Updater{version} is installed and does not answer"))
+}
+
 /// The machine's active connector.
 pub fn connector(root: &Path) -> Option<Version> {
     platform::active_version(&platform::programs(root).join("connector"))
@@ -83,6 +90,17 @@ mod tests {
                 "{machines}"
             );
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_updater_that_does_not_answer_is_told_from_one_that_is_not_there() {
+        let pc = tempfile::tempdir().unwrap();
+        assert_eq!(silent_updater(pc.path()), None);
+        let launcher = launcher(pc.path());
+        std::fs::create_dir_all(launcher.parent().unwrap()).unwrap();
+        std::fs::write(launcher, "").unwrap();
+        assert_eq!(silent_updater(pc.path()).as_deref(), Some("Lockstep Updater is installed and does not answer"));
     }
 
     #[cfg(unix)]

@@ -10,6 +10,9 @@ mod unix;
 #[cfg(unix)]
 pub use unix::*;
 
+#[cfg(any(windows, test))]
+mod values;
+
 #[cfg(windows)]
 pub(crate) mod windows;
 #[cfg(windows)]

@@ -36,13 +36,7 @@ use windows_sys::Win32::{
 };
 
 use super::wide;
-
-/// Who may do what with something private, in the Security Descriptor Definition Language: nothing is inherited (`P`); SYSTEM,
-/// which backs up and upgrades, and the user may do everything, in a folder also with what will be in it (`OICI`).
-pub fn private(user_sid: &str, is_directory: bool) -> String {
-    let flags = if is_directory { "OICI" } else { "" };
-    format!("D:P(A;{flags};FA;;;SY)(A;{flags};FA;;;{user_sid})")
-}
+use crate::platform::values::private;
 
 /// Creates a file, which must not exist yet, that only its owner can read and write.
 ///

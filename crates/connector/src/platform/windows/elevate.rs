@@ -11,14 +11,7 @@
 //! | a prompt that nobody answers | [`announce`] is taken back in time; UAC takes its own back after two minutes |
 //! | asked where nobody can be asked | a user who runs with the administrator's rights already is not asked ([`is_elevated`]) |
 
-use std::{
-    ffi::{OsStr, OsString},
-    io,
-    os::windows::ffi::OsStrExt,
-    path::Path,
-    ptr::null_mut,
-    time::Duration,
-};
+use std::{ffi::OsStr, io, path::Path, ptr::null_mut, time::Duration};
 
 use windows_sys::Win32::{
     Foundation::{CloseHandle, ERROR_CANCELLED, HANDLE, WAIT_OBJECT_0, WAIT_TIMEOUT},
@@ -40,6 +33,7 @@ use windows_sys::Win32::{
 };
 
 use super::wide;
+use crate::platform::values::command_line;
 
 /// The verb that makes the shell ask for the administrator's rights.
 pub const VERB: &str = "runas";
@@ -53,6 +47,10 @@ pub const REFUSED: i32 = ERROR_CANCELLED.cast_signed();
 
 /// What the question before the prompt looks like: "OK" and "Cancel", in front of the other windows.
 pub const QUESTION: MESSAGEBOX_STYLE = MB_OKCANCEL | MB_ICONINFORMATION | MB_DEFBUTTON1 | MB_SETFOREGROUND | MB_TOPMOST;
+
+// As Windows documents them: SEE_MASK_NOCLOSEPROCESS 0x40, NOASYNC 0x100, FLAG_NO_UI 0x400, UNICODE 0x4000; 1223; MB_OKCANCEL 1,
+// ICONINFORMATION 0x40, SETFOREGROUND 0x10000, TOPMOST 0x40000.
+const _: () = assert!(MASK == 0x4540 && REFUSED == 1223 && QUESTION == 0x5_0041);
 
 /// What became of a program that was to run with the administrator's rights.
 #[derive(Debug)]
@@ -69,7 +67,8 @@ pub enum Elevated {
 
 /// Runs `program` with the administrator's rights and waits for its end.
 pub async fn elevate(program: &Path, arguments: &[&OsStr], patience: Duration) -> Elevated {
-    let (program, parameters) = (program.to_owned(), command_line(arguments));
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+    let (program, parameters) = (program.to_owned(), command_line(&words));
     let done = on_a_thread(move || start(&program, &parameters, patience)).await;
     done.unwrap_or_else(|| Elevated::Failed(io::Error::other("the thread that asks has ended")))
 }
@@ -122,26 +121,6 @@ pub fn is_elevated() -> bool {
         CloseHandle(token);
         told && elevation.TokenIsElevated != 0
     }
-}
-
-/// A command line that splits into these very words (the rules of `CommandLineToArgvW`).
-pub fn command_line(words: &[impl AsRef<OsStr>]) -> String {
-    let quoted = words.iter().map(|word| {
-        let mut line = String::from("\"");
-        let mut backslashes = 0;
-        let word: OsString = word.as_ref().into();
-        for letter in String::from_utf16_lossy(&word.encode_wide().collect::<Vec<_>>()).chars() {
-            if letter == '"' {
-                // Those before a quotation mark count double, and one more makes it a plain one.
-                line.extend(std::iter::repeat_n('\\', backslashes + 1));
-            }
-            backslashes = if letter == '\\' { backslashes + 1 } else { 0 };
-            line.push(letter);
-        }
-        line.extend(std::iter::repeat_n('\\', backslashes));
-        line + "\""
-    });
-    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn start(program: &Path, parameters: &str, patience: Duration) -> Elevated {
@@ -205,26 +184,4 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
         .inspect_err(|error| tracing::error!(%error, "nobody can be asked"))
         .ok()?;
     told.await.ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shell_is_asked_as_the_documentation_says() {
-        assert_eq!(VERB, "runas");
-        // SEE_MASK_NOCLOSEPROCESS 0x40, NOASYNC 0x100, FLAG_NO_UI 0x400, UNICODE 0x4000.
-        assert_eq!(MASK, 0x4540);
-        assert_eq!(REFUSED, 1223);
-        assert_eq!(QUESTION, 0x5_0041);
-        assert!(matches!(not_started(io::Error::from_raw_os_error(1223)), Elevated::Refused));
-        assert!(matches!(not_started(io::Error::from_raw_os_error(2)), Elevated::Failed(_)));
-    }
-
-    #[test]
-    fn words_stay_what_they_are() {
-        assert_eq!(command_line(&["install", "--root", r"C:\a b\"]), r#""install" "--root" "C:\a b\\""#);
-        assert_eq!(command_line(&[r#"say "hi\""#]), r#""say \"hi\\\"""#);
-    }
 }

@@ -29,8 +29,8 @@ use super::{
     wide,
 };
 
-/// What is listed under "Programs and Features" when the updater is installed.
-const UPDATER_NAMES: [&str; 2] = ["Lockstep Updater", "Lockstep Connector"];
+/// What the updater is called among the installed programs, whichever package brought it.
+const UPDATER: &str = "Lockstep Updater";
 
 /// Where Windows lists the installed programs.
 const UNINSTALL: &str = r"Software\Microsoft\Windows\CurrentVersion\Uninstall";
@@ -74,7 +74,7 @@ pub fn listed_updater(root: &Path) -> Option<String> {
         registry::subkeys(Hive::Machine, UNINSTALL, view).into_iter().find_map(|key| {
             let key = format!(r"{UNINSTALL}\{key}");
             let text = |name: &str| registry::text(Hive::Machine, &key, name, view);
-            let ours = text("DisplayName").is_some_and(|name| UPDATER_NAMES.contains(&name.as_str()));
+            let ours = text("DisplayName").as_deref() == Some(UPDATER);
             ours.then(|| text("DisplayVersion").unwrap_or_default())
         })
     })

@@ -6,8 +6,7 @@ use windows_sys::Win32::{
     Foundation::{ERROR_CANCELLED, NO_ERROR},
     Security::Credentials::{
         CREDUI_FLAGS_ALWAYS_SHOW_UI, CREDUI_FLAGS_DO_NOT_PERSIST, CREDUI_FLAGS_GENERIC_CREDENTIALS,
-        CREDUI_FLAGS_KEEP_USERNAME, CREDUI_INFOW, CREDUI_MAX_USERNAME_LENGTH,
-        CredUIPromptForCredentialsW,
+        CREDUI_FLAGS_KEEP_USERNAME, CREDUI_INFOW, CREDUI_MAX_USERNAME_LENGTH, CredUIPromptForCredentialsW,
     },
 };
 
@@ -18,6 +17,9 @@ pub const FLAGS: u32 = CREDUI_FLAGS_GENERIC_CREDENTIALS
     | CREDUI_FLAGS_ALWAYS_SHOW_UI
     | CREDUI_FLAGS_DO_NOT_PERSIST
     | CREDUI_FLAGS_KEEP_USERNAME;
+
+// GENERIC_CREDENTIALS 0x40000, ALWAYS_SHOW_UI 0x80, DO_NOT_PERSIST 2, KEEP_USERNAME 0x100000, as Windows documents them.
+const _: () = assert!(FLAGS == 0x14_0082);
 
 /// Characters of a password, the most that the system's dialog takes (`CREDUI_MAX_PASSWORD_LENGTH`).
 const PASSWORD_LENGTH: usize = 256;

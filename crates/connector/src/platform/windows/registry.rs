@@ -41,7 +41,7 @@ impl Hive {
 
 impl View {
     /// What is asked for when a key is opened.
-    pub fn access(self) -> u32 {
+    pub const fn access(self) -> u32 {
         KEY_READ
             | match self {
                 Self::Bits64 => KEY_WOW64_64KEY,
@@ -49,6 +49,9 @@ impl View {
             }
     }
 }
+
+// KEY_READ, and KEY_WOW64_64KEY or KEY_WOW64_32KEY, as Windows documents them.
+const _: () = assert!(View::Bits64.access() == 0x2_0119 && View::Bits32.access() == 0x2_0219);
 
 /// A key that is open.
 struct Open(HKEY);

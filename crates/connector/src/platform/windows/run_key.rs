@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::platform::{
-    elevate::command_line,
     registry::{self, Hive, View},
+    values::command_line,
 };
 
 /// Its name among such values.
@@ -46,6 +46,6 @@ pub fn remove(run: &Path) -> io::Result<()> {
 }
 
 fn line(command: &[impl AsRef<Path>]) -> String {
-    let words: Vec<_> = command.iter().map(|word| word.as_ref().as_os_str()).collect();
+    let words: Vec<_> = command.iter().map(|word| word.as_ref().to_string_lossy()).collect();
     command_line(&words)
 }

@@ -24,6 +24,9 @@ pub const PARTS: NOTIFY_ICON_DATA_FLAGS = NIF_MESSAGE | NIF_ICON | NIF_TIP | NIF
 /// A notification: with the sign for information; not in the quiet hours.
 pub const NOTE: NOTIFY_ICON_INFOTIP_FLAGS = NIIF_INFO | NIIF_RESPECT_QUIET_TIME;
 
+// As Windows documents them: NIF_MESSAGE 1, NIF_ICON 2, NIF_TIP 4, NIF_SHOWTIP 0x80; NIIF_INFO 1, NIIF_RESPECT_QUIET_TIME 0x80.
+const _: () = assert!(PARTS == 0x87 && NOTE == 0x81 && NOTIFYICON_VERSION_4 == 4);
+
 /// Units of UTF-16 of a notification's heading and text, without the zero at the end.
 const HEADING: usize = 63;
 const TEXT: usize = 255;
@@ -110,24 +113,5 @@ fn fill(buffer: &mut [u16], text: &str) {
     let units = text.encode_utf16().take(buffer.len() - 1);
     for (place, unit) in buffer.iter_mut().zip(units.chain([0])) {
         *place = unit;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shell_is_told_what_the_documentation_says() {
-        // NIF_MESSAGE 1, NIF_ICON 2, NIF_TIP 4, NIF_SHOWTIP 0x80.
-        assert_eq!(PARTS, 0x87);
-        // NIIF_INFO 1, NIIF_RESPECT_QUIET_TIME 0x80.
-        assert_eq!(NOTE, 0x81);
-        assert_eq!(NOTIFYICON_VERSION_4, 4);
-        let data = NOTIFYICONDATAW::default();
-        assert_eq!(
-            (data.szTip.len(), data.szInfoTitle.len(), data.szInfo.len()),
-            (crate::tray::TIP + 1, HEADING + 1, TEXT + 1)
-        );
     }
 }
