@@ -129,13 +129,13 @@ async fn it_shows_how_things_stand_and_ends_when_its_launcher_says_so() {
     compile(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/hand.c"), &hand, &[]);
     pc.pc.must(r"C:\hand.exe", &["menu"]).unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    colours(&screen, "menu");
+    let with_menu = colours(&screen, "menu");
+    pc.pc.must(r"C:\hand.exe", &["away"]).unwrap();
 
     // The flip: the notification pops up, and the window says why.
     site.decide(required());
     pc.wait_for("offline", |s| s.gate == Gate::Offline && s.notice.is_some());
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    colours(&screen, "offline");
+    until_more_is_seen(&screen, with_menu, "offline");
 
     // The connector ends by itself when its launcher asks it to.
     let pid = Status::load(&pc.data()).unwrap().unwrap().pid.to_string();

@@ -48,8 +48,12 @@ int wmain(int argc, wchar_t **argv) {
             below(path, folder, parts[i]);
             if (GetFileAttributesW(path) == INVALID_FILE_ATTRIBUTES) return 3;
         }
+        wchar_t site[1024], root[1024];
+        below(site, folder, L"site.json");
+        below(root, folder, L"root.json");
         below(path, argv[3], L"program.exe");
-        return copy(own, argv[3], L"opt\\lockstep\\launcher\\lockstep-launcher.exe")
+        return copy(site, argv[3], L"etc\\lockstep\\site.json") && copy(root, argv[3], L"etc\\lockstep\\root.json")
+            && copy(own, argv[3], L"opt\\lockstep\\launcher\\lockstep-launcher.exe")
             && copy(path, argv[3], L"opt\\lockstep\\connector\\versions\\7.3.0\\bin\\lockstep-connector.exe")
             && write(argv[3], L"opt\\lockstep\\connector\\current", "w", "7.3.0\n")
             && write(argv[3], L"installed.txt", "a", "installed\n") ? 0 : 4;

@@ -300,7 +300,11 @@ fn hidden_window() -> io::Result<HWND> {
             instance,
             std::ptr::null(),
         );
-        if window.is_null() { Err(io::Error::last_os_error()) } else { Ok(window) }
+        if !window.is_null() {
+            return Ok(window);
+        }
+        let error = io::Error::last_os_error();
+        Err(if error.raw_os_error() == Some(0) { io::Error::other("this session has no desktop") } else { error })
     }
 }
 
