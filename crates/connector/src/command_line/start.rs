@@ -28,7 +28,13 @@ pub(super) fn run(places: &Places, version: &str) -> Result<ExitCode> {
             std::future::pending().await
         }
     };
-    match runtime()?.block_on(run::run(options, stop))? {
+    let ended = runtime()?.block_on(run::run(options, stop));
+    #[cfg(windows)]
+    if let Err(error) = &ended {
+        // Nobody may see what is printed.
+        tracing::error!(error = error as &dyn std::error::Error, "the connector does not run");
+    }
+    match ended? {
         Ended::Asked => Ok(ExitCode::SUCCESS),
         Ended::TakenOver => {
             let launcher = per_machine::launcher(&root);
