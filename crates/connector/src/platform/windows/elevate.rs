@@ -18,6 +18,7 @@ use windows_sys::Win32::{
     Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation},
     System::{
         Com::{COINIT_APARTMENTTHREADED, COINIT_DISABLE_OLE1DDE, CoInitializeEx, CoUninitialize},
+        SystemInformation::GetSystemDirectoryW,
         Threading::{GetCurrentProcess, GetCurrentThreadId, GetExitCodeProcess, OpenProcessToken, WaitForSingleObject},
     },
     UI::{
@@ -125,14 +126,14 @@ pub fn is_elevated() -> bool {
 
 fn start(program: &Path, parameters: &str, patience: Duration) -> Elevated {
     let (verb, file, parameters) = (wide(VERB), wide(program), wide(parameters));
-    let directory = program.parent().map(wide);
+    let directory = system_directory();
     let mut order = SHELLEXECUTEINFOW {
         cbSize: u32::try_from(size_of::<SHELLEXECUTEINFOW>()).unwrap_or_default(),
         fMask: MASK,
         lpVerb: verb.as_ptr(),
         lpFile: file.as_ptr(),
         lpParameters: parameters.as_ptr(),
-        lpDirectory: directory.as_ref().map_or(std::ptr::null(), |directory| directory.as_ptr()),
+        lpDirectory: directory.as_ptr(),
         nShow: SW_HIDE,
         ..Default::default()
     };
@@ -166,6 +167,14 @@ fn start(program: &Path, parameters: &str, patience: Duration) -> Elevated {
         CloseHandle(order.hProcess);
         ended
     }
+}
+
+/// Where nobody but an administrator can put anything that a program might find.
+fn system_directory() -> [u16; 261] {
+    let mut path = [0; 261];
+    // SAFETY: so much room is there, and the last unit stays zero. Where it does not fit, there is none, which is the usual one.
+    unsafe { GetSystemDirectoryW(path.as_mut_ptr(), 260) };
+    path
 }
 
 fn not_started(error: io::Error) -> Elevated {
