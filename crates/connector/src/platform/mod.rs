@@ -11,7 +11,7 @@ mod unix;
 pub use unix::*;
 
 #[cfg(any(windows, test))]
-mod values;
+pub(crate) mod values;
 
 #[cfg(windows)]
 pub(crate) mod windows;
