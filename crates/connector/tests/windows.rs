@@ -129,13 +129,17 @@ async fn it_shows_how_things_stand_and_ends_when_its_launcher_says_so() {
     compile(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/hand.c"), &hand, &[]);
     pc.pc.must(r"C:\hand.exe", &["menu"]).unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let with_menu = colours(&screen, "menu");
+    colours(&screen, "menu");
     pc.pc.must(r"C:\hand.exe", &["away"]).unwrap();
 
+    assert_ne!(above_the_task_bar(&screen), [255, 255, 255], "nothing pops up there yet");
     // The flip: the notification pops up, and the window says why.
     site.decide(required());
     pc.wait_for("offline", |s| s.gate == Gate::Offline && s.notice.is_some());
-    until_more_is_seen(&screen, with_menu, "offline");
+    let pops_up = || Ok((above_the_task_bar(&screen) == [255, 255, 255]).then_some(()));
+    wait_until("the notification", LONG, pops_up).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    colours(&screen, "offline");
 
     // The connector ends by itself when its launcher asks it to.
     let pid = Status::load(&pc.data()).unwrap().unwrap().pid.to_string();
@@ -155,6 +159,16 @@ fn colours(screen: &Screen, name: &str) -> u32 {
         screen.picture(&std::path::Path::new(&folder).join(format!("{name}.png"))).unwrap();
     }
     screen.colours().unwrap()
+}
+
+/// The colour at a place where notifications pop up, and nothing else is.
+fn above_the_task_bar(screen: &Screen) -> [u8; 3] {
+    let file = tempfile::Builder::new().suffix(".ppm").tempfile().unwrap();
+    screen.picture(file.path()).unwrap();
+    let pixels = fs::read(file.path()).unwrap();
+    let pixels = &pixels[pixels.len() - 1024 * 768 * 3..];
+    let at = (690 * 1024 + 100) * 3;
+    [pixels[at], pixels[at + 1], pixels[at + 2]]
 }
 
 fn until_more_is_seen(screen: &Screen, than: u32, name: &str) {
