@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lockstep_fuzz::targets::tuf_metadata(data));
+libfuzzer_sys::fuzz_target!(
+    init: lockstep_fuzz::remembered::install(),
+    |data: &[u8]| lockstep_fuzz::targets::tuf_metadata(data)
+);

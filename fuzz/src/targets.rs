@@ -298,7 +298,9 @@ pub fn tuf_metadata_seeds() -> Vec<Vec<u8>> {
 }
 
 fn signing_key(name: &str) -> SigningKey {
-    SigningKey::from_bytes(&Sha256::digest(name).into())
+    thread_local!(static KEYS: RefCell<BTreeMap<String, SigningKey>> = RefCell::default());
+    let make = || SigningKey::from_bytes(&Sha256::digest(name).into());
+    KEYS.with_borrow_mut(|keys| keys.entry(name.to_owned()).or_insert_with(make).clone())
 }
 
 /// `serde_json` writes an object's members in order and no spaces: canonical but for odd strings, whose signature is then

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     docs, packages,
-    programs::cargo,
-    tests::{cargo_tool, test},
+    programs::{self, cargo},
+    tests::{cargo_tool, rust_target, test},
 };
 
 /// Runs every check, cheapest first.
@@ -20,7 +20,9 @@ pub fn ci() -> Result<()> {
     check("licences, bans and sources", &["deny", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])?;
     packages::ensure_installed(packages::DEMO)?;
     packages::ensure_installed(packages::WINDOWS)?;
+    rust_target(programs::WINDOWS)?;
     check("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    // The programs that the tests run on Windows PCs are built there; this looks at the rest, the server's and vendor's.
     check(
         "Windows",
         &[

@@ -29,7 +29,7 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The programs as shipped, and Debian packages of them
+    /// The programs as shipped, and packages of them: for Debian, or MSI for Windows
     Dist {
         /// The version that they get [default: the workspace's]
         #[arg(long)]
@@ -37,6 +37,21 @@ enum Chore {
         /// Where the packages are put [default: packages in the target directory]
         #[arg(long)]
         out: Option<std::path::PathBuf>,
+        /// MSI packages for Windows
+        #[arg(long)]
+        windows: bool,
+        /// Sign them with this key: a file (PEM, PKCS#12) or a token's PKCS#11 URI
+        #[arg(long, value_name = "KEY", requires = "certificates")]
+        sign: Option<String>,
+        /// The key's certificate and those above it, in PEM
+        #[arg(long, value_name = "FILE")]
+        certificates: Option<std::path::PathBuf>,
+        /// The library that speaks to the token
+        #[arg(long, value_name = "FILE")]
+        pkcs11_module: Option<std::path::PathBuf>,
+        /// A time-stamping authority (RFC 3161), so that signatures outlive the certificate
+        #[arg(long, value_name = "URL", requires = "sign")]
+        timestamp: Option<String>,
     },
     /// What must hold before a change lands
     Ci,
@@ -90,9 +105,12 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Demo { keep, built } => xtask::demo::demo(keep, built),
         Chore::Test { arguments } => xtask::tests::test(&arguments),
-        Chore::Dist { version, out } => {
+        Chore::Dist { version, out, windows, sign, certificates, pkcs11_module, timestamp } => {
+            use xtask::dist::sign::{Key, Signer};
             let out = out.unwrap_or_else(|| xtask::programs::target().join("packages"));
-            xtask::dist::dist(&xtask::dist::Options { version, out })
+            let key = sign.map(|key| Key::new(&key, pkcs11_module.as_deref())).transpose()?;
+            let signer = key.zip(certificates).map(|(key, certificates)| Signer { key, certificates, timestamp });
+            xtask::dist::dist(&xtask::dist::Options { version, out, windows, signer })
         }
         Chore::Ci => xtask::ci::ci(),
         Chore::Advisories => xtask::ci::advisories(),

@@ -89,13 +89,18 @@ pub const TEST: &[Package] = &[
     package("dbus-run-session", "dbus", "a session bus for it"),
 ];
 
-/// What the tests of the Windows programs need besides [`WINDOWS`].
+/// What the packages for Windows need besides [`WINDOWS`].
+pub const MSI: &[Package] = &[
+    package("wixl", "wixl", "making MSI packages"),
+    package("msibuild", "msitools", "looking into MSI packages, and adding to them what wixl cannot say"),
+    package("osslsigncode", "osslsigncode", "signing programs and packages as Windows wants it (Authenticode)"),
+    package("/usr/share/doc/libengine-pkcs11-openssl", "libengine-pkcs11-openssl", "signing with a key in a token"),
+];
+
+/// What the tests of the Windows programs need besides [`WINDOWS`] and [`MSI`].
 pub const WINE: &[Package] = &[
     package("wine", "wine", "running Windows programs: its commands"),
     package("/usr/lib/wine/wine64", "wine64", "running Windows programs: itself, for 64 bits"),
-    package("wixl", "wixl", "making MSI packages"),
-    package("msiinfo", "msitools", "looking into MSI packages, and setting their summary"),
-    package("osslsigncode", "osslsigncode", "signing programs and packages as Windows wants it (Authenticode)"),
     package("openssl", "openssl", "certificates to sign with, for the tests"),
     package("Xvfb", "xvfb", "a screen that nobody sees"),
     package("import", "imagemagick", "pictures of it"),

@@ -1,28 +1,27 @@
 //! `cargo xtask soak`: the long runs whose bounded, seeded samples `cargo xtask test` takes.
 //!
 //! A run is a row of [`RUNS`]: a test of the workspace under other environment variables, or a fuzz target. Which rows are done,
-//! with which seed and what they counted, is noted in `target/soak.json` after each row, so that a broken-off soak goes on
-//! where it ended; `docs/soak.md` is written from those notes. A test says what it counted on lines of its own that begin
-//! with `soak: `.
+//! with which seed and what they counted, is noted in `target/soak.json` after each row, and after each slice of a fuzz
+//! target's, so that a broken-off soak goes on where it ended; `docs/soak.md` is written from those notes. A test says what
+//! it counted on lines of its own that begin with `soak: `.
 
 use std::{
-    collections::BTreeMap,
-    fs,
+    collections::BTreeSet,
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Command, Stdio},
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
 
+use self::notes::{Done, Notes, Outcome};
 use crate::{
     packages,
-    programs::{Profile, Programs, cargo, target},
+    programs::{Profile, Programs, cargo},
 };
 
 mod fuzzer;
+mod notes;
 mod page;
 
 /// One long run.
@@ -43,7 +42,7 @@ pub enum Kind {
     Test {
         /// A package of the workspace.
         package: &'static str,
-        /// Goes to nextest: the part of the name that picks the tests.
+        /// Goes to nextest: the parts of names that pick the tests, with spaces between.
         filter: &'static str,
         /// Further variables.
         env: &'static [(&'static str, &'static str)],
@@ -107,6 +106,20 @@ pub const RUNS: &[Run] = &[
         kind: Kind::Test { package: "xtask", filter: "reboots_and_power_cuts_in_the_middle", env: &[] },
     },
     Run {
+        name: "huge-files",
+        proves: "files and packages of 2^31±1 and 2^32±1 bytes are told from those with another last byte, or one more or less",
+        kind: Kind::Test {
+            package: "lockstep-release",
+            filter: "a_file_about_a_count_of_31_or_32_bits a_package_with_a_file_of_gigabytes",
+            env: &[],
+        },
+    },
+    Run {
+        name: "bomb",
+        proves: "10 GiB in a package of a third of a megabyte are given up at what is declared, 4 GiB at most",
+        kind: Kind::Test { package: "lockstep-release", filter: "ten_gigabytes", env: &[] },
+    },
+    Run {
         name: "fuzz-mutations",
         proves: "a million seeded mutations of each corpus are survived, without the fuzzer",
         kind: Kind::Test { package: "lockstep-updater", filter: "seeded_mutations_of_every_corpus", env: &[] },
@@ -155,45 +168,68 @@ pub struct Arguments {
 /// # Errors
 /// When a run fails, after the others have had their turn; or something that they need is missing.
 pub fn soak(arguments: &Arguments) -> Result<()> {
-    let mut notes = if arguments.again { Notes::default() } else { Notes::read()? };
+    if arguments.again {
+        notes::change(|notes| *notes = Notes::default())?;
+    }
+    let notes = Notes::read()?;
     if arguments.list {
         list(&notes);
         return Ok(());
     }
     let chosen = choose(&arguments.only)?;
-    notes.seed = arguments.seed.or(notes.seed).or_else(|| Some(today().replace('-', "").parse().unwrap_or(1)));
-    let seed = notes.seed.unwrap_or(1);
+    let seed = arguments.seed.or(notes.seed).unwrap_or_else(|| today().replace('-', "").parse().unwrap_or(1));
+    notes::change(|notes| notes.seed = Some(seed))?;
     let mut failed = Vec::new();
-    let mut prepared = false;
+    let mut prepared = BTreeSet::new();
     for (number, run) in chosen.iter().enumerate() {
-        if arguments.only.is_empty() && notes.done.get(run.name).is_some_and(|d| d.passed) {
-            println!("done  {} ({})", run.name, notes.done[run.name].date);
+        let before = notes.done.get(run.name);
+        if let Some(done) = before.filter(|d| arguments.only.is_empty() && d.outcome == Outcome::Passed) {
+            println!("done  {} ({})", run.name, done.date);
             continue;
         }
-        if matches!(run.kind, Kind::Test { .. }) && !prepared {
-            prepare()?;
-            prepared = true;
+        if let Kind::Test { package, .. } = run.kind
+            && prepared.insert(package == "xtask")
+        {
+            prepare(package == "xtask")?;
         }
         println!("[{}/{}] {}: {}", number + 1, chosen.len(), run.name, run.proves);
-        let done = perform(run, seed, arguments.executions)?;
-        println!("{}  {} ({})", if done.passed { "ok" } else { "FAILED" }, run.name, page::time(done.seconds));
-        if !done.passed {
+        let done = match &run.kind {
+            Kind::Test { package, filter, env } => {
+                let done = test(package, filter, env, seed)?;
+                note(run, &done)?;
+                done
+            }
+            Kind::Fuzz { target, executions } => {
+                let wanted = arguments.executions.unwrap_or(*executions).min(*executions);
+                fuzzer::run(target, wanted, seed, before, |done| note(run, done))?
+            }
+        };
+        let passed = done.outcome == Outcome::Passed;
+        println!("{}  {} ({})", if passed { "ok" } else { "FAILED" }, run.name, page::time(done.seconds));
+        if !passed {
             failed.push(run.name);
         }
-        notes.done.insert(run.name.into(), done);
-        notes.write()?;
-        page::write(&notes)?;
     }
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     println!("all done; {}", page::path().display());
     Ok(())
 }
 
+/// Notes how far a row has come, and writes the page.
+fn note(run: &Run, done: &Done) -> Result<()> {
+    notes::change(|notes| {
+        notes.done.insert(run.name.into(), done.clone());
+    })
+}
+
 fn list(notes: &Notes) {
     for run in RUNS {
         let state = match notes.done.get(run.name) {
-            Some(done) if done.passed => format!("passed on {}", done.date),
-            Some(done) => format!("FAILED on {}", done.date),
+            Some(done) => match done.outcome {
+                Outcome::Passed => format!("passed on {}", done.date),
+                Outcome::Failed => format!("FAILED on {}", done.date),
+                Outcome::Begun => format!("begun, {}", done.date),
+            },
             None => "to do".into(),
         };
         println!("{:32} {:22} {}", run.name, state, run.proves);
@@ -207,31 +243,25 @@ fn choose(only: &[String]) -> Result<Vec<&'static Run>> {
     Ok(RUNS.iter().filter(|r| only.is_empty() || only.iter().any(|name| name == r.name)).collect())
 }
 
-/// What the tests need, as for `cargo xtask test`.
-fn prepare() -> Result<()> {
+/// What the tests need, as for `cargo xtask test`; those of the whole system need all programs, others build their own.
+fn prepare(whole_system: bool) -> Result<()> {
     ensure!(packages::is_root(), "the tests need root; use sudo");
     crate::tests::system_parts()?;
-    Programs::build(Profile::Dev).map(drop)
+    if whole_system { Programs::build(Profile::Dev).map(drop) } else { Ok(()) }
 }
 
-/// One row, as it went.
-fn perform(run: &Run, seed: u64, most: Option<u64>) -> Result<Done> {
+/// One row of tests, as it went.
+fn test(package: &str, filter: &str, env: &[(&str, &str)], seed: u64) -> Result<Done> {
     let start = Instant::now();
-    let (passed, counts) = match &run.kind {
-        Kind::Test { package, filter, env } => {
-            let mut command = cargo();
-            command.args(["nextest", "run", "--no-capture", "--no-fail-fast", "-p", package, filter]);
-            command.env("LOCKSTEP_SOAK", "1").env("LOCKSTEP_SEED", seed.to_string());
-            // However long it takes: the profile of a soak ends nothing.
-            command.args(["--profile", "soak"]);
-            command.envs(env.iter().map(|(name, value)| (*name, value.replace("{seed}", &seed.to_string()))));
-            watch(command, "soak: ")?
-        }
-        Kind::Fuzz { target, executions } => {
-            watch(fuzzer::command(target, most.unwrap_or(*executions).min(*executions), seed)?, "Done ")?
-        }
-    };
-    Ok(Done { passed, date: today(), seed, seconds: start.elapsed().as_secs(), counts })
+    let mut command = cargo();
+    command.args(["nextest", "run", "--no-capture", "--no-fail-fast", "-p", package]).args(filter.split(' '));
+    command.env("LOCKSTEP_SOAK", "1").env("LOCKSTEP_SEED", seed.to_string());
+    // However long it takes: the profile of a soak ends nothing.
+    command.args(["--profile", "soak"]);
+    command.envs(env.iter().map(|(name, value)| (*name, value.replace("{seed}", &seed.to_string()))));
+    let (passed, counts) = watch(command, "soak: ")?;
+    let outcome = if passed { Outcome::Passed } else { Outcome::Failed };
+    Ok(Done { outcome, date: today(), seed, seconds: start.elapsed().as_secs(), executions: 0, counts })
 }
 
 /// Runs a command, shows what it says, and gathers the lines that count.
@@ -253,84 +283,9 @@ fn today() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
 
-/// How a row went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Done {
-    passed: bool,
-    /// Year-month-day, UTC.
-    date: String,
-    seed: u64,
-    seconds: u64,
-    /// What it said it counted.
-    counts: Vec<String>,
-}
-
-/// What is done so far.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Notes {
-    seed: Option<u64>,
-    done: BTreeMap<String, Done>,
-}
-
-impl Notes {
-    fn path() -> PathBuf {
-        target().join("soak.json")
-    }
-
-    fn read() -> Result<Self> {
-        let path = Self::path();
-        match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
-            Ok(bytes) => Self::parse(&serde_json::from_slice(&bytes)?)
-                .with_context(|| format!("{} is not a soak's notes; remove it", path.display())),
-        }
-    }
-
-    fn parse(value: &Value) -> Option<Self> {
-        let mut notes = Self { seed: value["seed"].as_u64(), done: BTreeMap::new() };
-        for (name, done) in value["done"].as_object()? {
-            let counts = done["counts"].as_array()?.iter().filter_map(|c| c.as_str().map(str::to_owned)).collect();
-            let done = Done {
-                passed: done["passed"].as_bool()?,
-                date: done["date"].as_str()?.into(),
-                seed: done["seed"].as_u64()?,
-                seconds: done["seconds"].as_u64()?,
-                counts,
-            };
-            notes.done.insert(name.clone(), done);
-        }
-        Some(notes)
-    }
-
-    fn json(&self) -> Value {
-        let done = self.done.iter().map(|(name, d)| {
-            let done =
-                json!({"passed": d.passed, "date": d.date, "seed": d.seed, "seconds": d.seconds, "counts": d.counts});
-            (name.clone(), done)
-        });
-        json!({"seed": self.seed, "done": done.collect::<serde_json::Map<_, _>>()})
-    }
-
-    fn write(&self) -> Result<()> {
-        let path = Self::path();
-        let beside = path.with_extension("json.new");
-        fs::write(&beside, serde_json::to_vec_pretty(&self.json())?)?;
-        fs::rename(&beside, &path).with_context(|| format!("writing {}", path.display()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn notes_are_read_as_they_were_written() {
-        let done =
-            Done { passed: true, date: "2026-01-02".into(), seed: 7, seconds: 61, counts: vec!["9 points".into()] };
-        let notes = Notes { seed: Some(7), done: BTreeMap::from([("a".into(), done)]) };
-        assert_eq!(Notes::parse(&notes.json()), Some(notes));
-    }
 
     #[test]
     fn every_run_has_a_name_of_its_own() {

@@ -50,6 +50,7 @@ pub fn system_parts() -> Result<()> {
         packages::SYSTEMD,
         packages::TEST,
         packages::WINDOWS,
+        packages::MSI,
         packages::WINE,
     ];
     packages::ensure_installed(&needed.concat())?;

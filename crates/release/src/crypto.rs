@@ -12,9 +12,14 @@ use sigstore_types::HashAlgorithm;
 
 /// Makes signatures and SHA-2 available to `sigstore-tuf`. Call it before anything of that crate; again does no harm.
 pub(crate) fn install() {
-    static PROVIDER: Provider = Provider;
     // Refused when one is installed already: by an earlier call, or by the program with a provider of its own.
-    let _already = install_default_provider(&PROVIDER);
+    let _already = install_default_provider(provider());
+}
+
+/// What [`install`] installs.
+pub fn provider() -> &'static dyn CryptoProvider {
+    static PROVIDER: Provider = Provider;
+    &PROVIDER
 }
 
 #[derive(Debug)]

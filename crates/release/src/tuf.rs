@@ -35,6 +35,8 @@ use jiff::Timestamp;
 pub use sigstore_tuf::TargetFile as SignedTarget;
 use sigstore_tuf::TrustedMetadataSet;
 
+/// What verifies signatures here unless the program has installed a provider of its own; for one that wraps it.
+pub use crate::crypto::provider as cryptography;
 pub use delegations::encode_role as encode_name;
 pub use download::{Mismatch, Verifier, VerifyingWriter, consistent_target_path};
 pub use error::{Error, Verdict};

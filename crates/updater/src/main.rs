@@ -68,6 +68,18 @@ enum Command {
         /// The package, in a directory that only root can change.
         package: PathBuf,
     },
+    /// Take over what an installation package was told about the site.
+    #[command(
+        override_usage = "lockstep-updater configure --server=URL --policy=NAME --enrolment-key=KEY --root-json=FILE --site-json=FILE",
+        after_help = "All five, in this order; one with nothing after = leaves what is there. Files must be an administrator's alone."
+    )]
+    Configure {
+        /// The five.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        words: Vec<String>,
+    },
+    /// Remove what the package manager does not know of: every version, this computer's identity, which site it belongs to.
+    Remove(Root),
     /// Say what is installed, what is ready, and why.
     Status {
         #[command(flatten)]
@@ -149,6 +161,8 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Run(Root { root }) => run(&root, version),
         Command::Install { root, json } => install_here(&root.root, json),
         Command::Adopt { root, package } => adopt(&root.root, &package),
+        Command::Configure { words } => configure(&words),
+        Command::Remove(Root { root }) => Ok(install::remove::remove(&Layout::new(&root)?)?),
         Command::Status { root, json } => show_status(&root.root, json),
         Command::Check { root, json, wait } => check_now(&root.root, json, wait),
         Command::History { root, json } => show_history(&root.root, json),
@@ -225,6 +239,13 @@ fn adopt(root: &Path, package: &Path) -> anyhow::Result<()> {
         Adopted::Kept { why, .. } => status::printable(&why),
     };
     Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+fn configure(words: &[String]) -> anyhow::Result<()> {
+    let given = install::configure::Given::from_words(words).map_err(anyhow::Error::msg)?;
+    let server = install::configure::configure(&Layout::new(Path::new("/"))?, &given)?;
+    let text = server.map_or("no server is known yet".into(), |s| format!("this computer belongs to the site {s}"));
+    Ok(writeln!(std::io::stdout(), "{}", status::printable(&text))?)
 }
 
 fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {

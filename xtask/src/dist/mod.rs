@@ -1,14 +1,18 @@
-//! `cargo xtask dist`: the programs as shipped, and Debian packages of them.
+//! `cargo xtask dist`: the programs as shipped, Debian packages of them, and MSI packages of those for Windows.
 //!
 //! | module | room for |
 //! |---|---|
 //! | [`deb`] | making one package, reproducibly |
 //! | [`contents`] | what is in which package |
+//! | [`windows`] | MSI packages |
+//! | [`sign`] | Authenticode |
 //! | [`pages`] | manual pages, from what the programs say themselves |
 
 pub mod contents;
 pub mod deb;
 pub mod pages;
+pub mod sign;
+pub mod windows;
 
 use std::{
     fs,
@@ -43,6 +47,10 @@ pub struct Options {
     pub version: Option<String>,
     /// Where the packages are put.
     pub out: PathBuf,
+    /// MSI packages of the programs for Windows, instead of Debian packages.
+    pub windows: bool,
+    /// Who signs programs and packages for Windows. `None`: nobody.
+    pub signer: Option<sign::Signer>,
 }
 
 /// Builds everything, and makes the packages.
@@ -50,6 +58,10 @@ pub struct Options {
 /// # Errors
 /// When something does not build, or a tool of Debian's is missing.
 pub fn dist(options: &Options) -> Result<()> {
+    if options.windows {
+        return windows::dist(options);
+    }
+    ensure!(options.signer.is_none(), "--sign is for programs and packages for Windows: add --windows");
     packages::ensure_installed(packages::DIST)?;
     let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").into());
     let programs = target().join("programs").join(format!("dist-{version}"));

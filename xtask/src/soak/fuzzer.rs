@@ -4,10 +4,19 @@
 //! the fuzzer looks for are panics, overflows, broken promises, hangs and memory without bound; all that takes is the
 //! compiler's coverage counters, which any compiler has.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use super::{
+    notes::{Done, Outcome},
+    today, watch,
+};
 use crate::{packages, programs, workspace};
 
 /// The compiler's coverage counters, as libFuzzer reads them.
@@ -18,6 +27,9 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 /// The one system that the fuzzers are built for: named, so that build scripts are built without the counters.
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
+/// Targets that need the updater's own code.
+const OF_THE_UPDATER: [&str; 2] = ["configuration", "sse"];
+
 /// Bytes of the longest input.
 const LONGEST: u32 = 8192;
 
@@ -26,26 +38,82 @@ const MEMORY: u32 = 1024;
 /// See [`MEMORY`].
 const PATIENCE: u32 = 30;
 
-/// Runs a target so often. What it finds on the way is kept in the target directory, so that the next run goes on from there.
-pub(super) fn command(target: &str, executions: u64, seed: u64) -> Result<Command> {
+/// Seconds after which a target is begun anew, with what it has found so far and another seed; what is done is noted then.
+const SLICE: u32 = 300;
+
+/// Runs a target `wanted` times, less what `before` says was done with this seed and broken off, and calls `note` after each slice.
+pub(super) fn run(
+    target: &str,
+    wanted: u64,
+    seed: u64,
+    before: Option<&Done>,
+    mut note: impl FnMut(&Done) -> Result<()>,
+) -> Result<Done> {
     packages::ensure_installed(packages::FUZZ)?;
     let base = programs::target().join("fuzz");
-    let found = base.join("corpus").join(target);
-    let crashes = base.join("crashes");
+    let (found, crashes) = (base.join("corpus").join(target), base.join("crashes"));
     for dir in [&found, &crashes] {
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
+    let broken_off = before.filter(|d| d.outcome == Outcome::Begun && d.seed == seed);
+    let (mut executions, earlier) = broken_off.map_or((0, 0), |d| (d.executions, d.seconds));
+    let start = Instant::now();
+    loop {
+        let (ok, counts) =
+            watch(slice(target, &base, wanted.saturating_sub(executions).max(1), seed ^ executions), "Done ")?;
+        let count = counts.iter().find_map(|line| line.split(' ').next()?.parse::<u64>().ok()).unwrap_or(0);
+        ensure!(!ok || count > 0, "the fuzzer does not say how far it came");
+        executions += count;
+        let outcome = match (ok, executions >= wanted) {
+            (false, _) => Outcome::Failed,
+            (true, true) => Outcome::Passed,
+            (true, false) => Outcome::Begun,
+        };
+        let done = Done {
+            outcome,
+            date: today(),
+            seed,
+            seconds: earlier + start.elapsed().as_secs(),
+            executions,
+            counts: vec![says(executions, wanted, files(&found)?)],
+        };
+        note(&done)?;
+        if outcome != Outcome::Begun {
+            return Ok(done);
+        }
+    }
+}
+
+fn says(executions: u64, wanted: u64, inputs: usize) -> String {
+    let of = if executions < wanted { format!(" of {wanted}") } else { String::new() };
+    format!("{executions}{of} executions; {inputs} inputs kept, each for code that no other reaches")
+}
+
+fn files(dir: &Path) -> Result<usize> {
+    Ok(fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?.count())
+}
+
+/// A target's run of at most so many executions. What it finds on the way is kept in the target directory.
+fn slice(target: &str, base: &Path, executions: u64, seed: u64) -> Command {
+    let crashes: PathBuf = base.join("crashes");
     // libFuzzer speaks on its standard error.
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["run", "--quiet", "--release", "--target", HOST, "--bin", target, "--manifest-path"]);
-    command.arg(workspace().join("fuzz/Cargo.toml")).env("CARGO_TARGET_DIR", &base).env("RUSTFLAGS", COVERAGE);
+    command.arg(workspace().join("fuzz/Cargo.toml"));
+    if !OF_THE_UPDATER.contains(&target) {
+        // Built and run in a fraction of the time.
+        command.arg("--no-default-features");
+    }
+    command.env("CARGO_TARGET_DIR", base).env("RUSTFLAGS", COVERAGE);
+    command.env("RUSTC_WRAPPER", workspace().join("fuzz/rustc.sh"));
     command.arg("--").arg(format!("-runs={executions}")).arg(format!("-seed={}", seed % u64::from(u32::MAX)));
     command
         .arg(format!("-max_len={LONGEST}"))
         .arg(format!("-rss_limit_mb={MEMORY}"))
-        .arg(format!("-timeout={PATIENCE}"));
+        .arg(format!("-timeout={PATIENCE}"))
+        .arg(format!("-max_total_time={SLICE}"));
     command.arg(format!("-artifact_prefix={}/{target}-", crashes.display())).arg("-verbosity=1");
-    command.arg(found).arg(workspace().join("fuzz/corpus").join(target));
-    Ok(command)
+    command.arg(base.join("corpus").join(target)).arg(workspace().join("fuzz/corpus").join(target));
+    command
 }

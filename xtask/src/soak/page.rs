@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Kind, Notes, RUNS};
+use super::{
+    Kind, RUNS,
+    notes::{Notes, Outcome},
+};
 use crate::workspace;
 
 /// The heading of what people have written.
@@ -33,15 +36,19 @@ fn page(notes: &Notes) -> String {
     let mut page = String::from(
         "# The long runs\n\n\
          Written by `cargo xtask soak`, which runs what `cargo xtask test` takes bounded, seeded samples of. It goes on where it was\n\
-         broken off; `--list` says what there is, `--only NAME` does one. A row says what its last run counted.\n\n\
+         broken off, a fuzz target in slices of a few minutes; `--list` says what there is, `--only NAME` does one. A row says\n\
+         what its last run counted.\n\n\
          | run | proves | result | counted |\n|---|---|---|---|\n",
     );
     for run in RUNS {
         let (result, counts) = match notes.done.get(run.name) {
             None => ("not run yet".into(), wanted(&run.kind)),
             Some(done) => {
-                let word = if done.passed { "passed" } else { "**failed**" };
-                (format!("{word}, {}, seed {}, {}", done.date, done.seed, time(done.seconds)), done.counts.join("; "))
+                let (mark, word) = (if done.outcome == Outcome::Failed { "**" } else { "" }, done.outcome.word());
+                (
+                    format!("{mark}{word}{mark}, {}, seed {}, {}", done.date, done.seed, time(done.seconds)),
+                    done.counts.join("; "),
+                )
             }
         };
         page.push_str(&format!("| `{}` | {} | {result} | {} |\n", run.name, run.proves, counts.replace('|', "\\|")));

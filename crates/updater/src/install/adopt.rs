@@ -81,7 +81,7 @@ pub async fn adopt(layout: &Layout, path: &Path) -> Result<Adopted, InstallError
 }
 
 /// Opens a file that only we can change, now and until it is read to its end.
-fn open(path: &Path) -> Result<File, InstallError> {
+pub(super) fn open(path: &Path) -> Result<File, InstallError> {
     let not_ours = |why: String| InstallError::NotOurs { path: path.into(), why };
     let parent =
         path.parent().filter(|_| path.is_absolute()).ok_or_else(|| not_ours("write its path in full".into()))?;

@@ -23,11 +23,15 @@
 //! | [`place`] | installing it |
 //! | [`start`] | the service |
 //! | [`adopt`](mod@adopt) | what the system's own package manager has brought |
+//! | [`configure`](mod@configure) | what it was told about the site |
+//! | [`remove`](mod@remove) | what it does not know of, when it takes everything away |
 
 pub mod adopt;
+pub mod configure;
 pub mod folder;
 pub mod payload;
 pub mod place;
+pub mod remove;
 pub mod start;
 pub mod trust;
 
@@ -183,6 +187,9 @@ pub enum InstallError {
         /// For what.
         platform: protocol::product::Platform,
     },
+    /// What was given is no machine policy.
+    #[error("{0}; nothing was changed")]
+    NotAccepted(String),
     /// Everything is in its place, and the service does not start.
     #[error("everything is installed, but the service could not be started: {0}")]
     NotStarted(String),

@@ -81,7 +81,7 @@ pub fn choose(layout: &Layout, folder: &Folder) -> Result<Root, InstallError> {
 }
 
 /// The pinned root. One that others could have written is removed, before anybody could take it for ours.
-fn pinned(layout: &Layout) -> Result<Option<Vec<u8>>, InstallError> {
+pub(super) fn pinned(layout: &Layout) -> Result<Option<Vec<u8>>, InstallError> {
     let path = layout.vendor_root();
     if fs::symlink_metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         return Ok(None);

@@ -14,7 +14,7 @@ use lockstep_updater::layout::Layout;
 
 use crate::{
     install::{said, succeeded},
-    site::{Site, place},
+    site::{Service, Site, place},
     vendor::{Release, UPDATER, Vendor},
 };
 
@@ -188,6 +188,90 @@ fn with_everything_hostile_around_them_the_installer_and_the_commands_open_only_
     }
 }
 
+/// The trace is whole when the first process, whose number is this, has ended in it too: strace sees that a moment later.
+fn until_traced(trace: &Path, pid: u32) {
+    let began = Instant::now();
+    let ended = |line: &str| line.split_whitespace().next() == Some(&pid.to_string()) && line.contains("+++ ");
+    while !fs::read_to_string(trace).unwrap().lines().any(ended) {
+        assert!(began.elapsed() < Duration::from_secs(60), "strace has not ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn with_everything_hostile_around_it_the_supervisor_starts_the_active_updater_and_nothing_else() {
+    let dir = place();
+    let evil = planted(dir.path());
+    let installed = [Release::supervised_updater("0.1.0"), Release::script("connector", "7.2.0", "true")];
+    let vendor = Vendor::new("vendor", &installed);
+    let site = Site::start();
+    site.honest(&vendor, "7.2.0");
+    let root = dir.path().join("pc");
+    site.installs(&root, &vendor, &[&installed[0], &installed[1]]);
+    let supervisor = root.join("opt/lockstep/supervisor/lockstep-supervisor");
+    let trace = dir.path().join("supervisor.trace");
+    let run = [supervisor.as_os_str(), OsStr::new("--root"), root.as_os_str()];
+    let mut service = Service::with(&root, &mut watched(&evil, &trace, &run));
+
+    // Both of its ways: a start, and one on trial.
+    let next = vendor.next(&[&installed[..], &[Release::supervised_updater("0.2.0")][..]].concat());
+    site.honest(&next, "7.2.0");
+    service.check();
+    service.wait("0.2.0 has come up", || service.active("updater") == "0.2.0" && !service.layout.trial().exists());
+    service.until("0.2.0 serves", |status| status["updater"] == "0.2.0");
+    lockstep_updater::platform::terminate(service.process.id());
+    assert!(service.process.wait().unwrap().success());
+    until_traced(&trace, service.process.id());
+
+    assert_roots_own(&trace, &evil, &root.with_extension("folder"));
+    let (mut supervisors, mut updaters) = (0, 0);
+    for (call, _, line) in calls(&trace).iter().filter(|(call, ..)| call.starts_with("exec")) {
+        let program = Path::new(call.split_once(' ').unwrap().1);
+        // Links are followed by the kernel: it is the active version that is started.
+        let updater =
+            program.starts_with(root.join("opt/lockstep/updater")) && program.ends_with("bin/lockstep-updater");
+        supervisors += usize::from(program == supervisor);
+        updaters += usize::from(updater);
+        let checked = program.starts_with(root.join("opt/lockstep/")) && line.contains("/* 0 vars */");
+        assert!(program == supervisor || updater || checked, "{line}");
+    }
+    assert_eq!(supervisors, 1);
+    assert!(updaters >= 2, "{updaters}");
+}
+
+#[test]
+fn with_everything_hostile_around_it_the_launcher_starts_the_active_version_with_each_argument_as_it_is() {
+    let dir = place();
+    let evil = planted(dir.path());
+    let program = fs::read("/bin/true").unwrap();
+    let updater = Release::real_updater("0.1.0");
+    let connector = Release::of("connector", "7.3.0", &[("bin/lockstep-connector", 0o755, &program)]);
+    let vendor = Vendor::new("vendor", &[updater.clone(), connector.clone()]);
+    let folder = dir.path().join("folder");
+    vendor.folder(&folder, &[&updater, &connector], None);
+    let root = dir.path().join("pc");
+    let output = crate::install::install(&folder, &root);
+    assert!(succeeded(&output), "{}", said(&output));
+
+    let launcher = root.join("opt/lockstep/updater/versions/0.1.0/bin/lockstep-launcher");
+    let trace = dir.path().join("launcher.trace");
+    // As the user that it is started by.
+    let user = [OsStr::new("-u"), OsStr::new("nobody")];
+    let own = [launcher.as_os_str(), OsStr::new("--root"), root.as_os_str(), OsStr::new("connector"), OsStr::new("--")];
+    let run: Vec<_> = user.into_iter().chain(own).chain(HOSTILE.map(OsStr::new)).collect();
+    let mut process = watched(&evil, &trace, &run).stderr(Stdio::null()).spawn().unwrap();
+    assert!(process.wait().unwrap().success());
+    until_traced(&trace, process.id());
+
+    assert_roots_own(&trace, &evil, &folder);
+    let started: Vec<_> = calls(&trace).into_iter().filter(|(call, ..)| call.starts_with("exec")).collect();
+    let version = root.join("opt/lockstep/connector/versions/7.3.0/bin/lockstep-connector");
+    let programs: Vec<_> = started.iter().map(|(call, ..)| Path::new(call.split_once(' ').unwrap().1)).collect();
+    assert_eq!(programs, [launcher.as_path(), version.as_path()]);
+    let arguments: Vec<_> = HOSTILE.iter().map(|argument| format!("\"{}\"", argument.replace('"', "\\\""))).collect();
+    assert!(started[1].2.contains(&format!(", {}], ", arguments.join(", "))), "{}", started[1].2);
+}
+
 #[test]
 fn a_site_with_the_wrong_certificate_or_that_sends_elsewhere_installs_nothing() {
     let dir = place();
@@ -216,7 +300,7 @@ fn a_site_with_the_wrong_certificate_or_that_sends_elsewhere_installs_nothing() 
     // The same address in the profile, another server behind it: its certificate is not the one that is pinned.
     let profile = fs::read_to_string(root.join("etc/lockstep/site.json")).unwrap();
     fs::write(root.join("etc/lockstep/site.json"), profile.replace(&site.address, &other.address)).unwrap();
-    let service = crate::site::Service::start(&root, Path::new(UPDATER));
+    let service = Service::start(&root, Path::new(UPDATER));
     service
         .until("it does not speak to it", |s| s["problem"].as_str().is_some_and(|p| p.contains("cannot be reached")));
     assert_eq!(other.world.lock().unwrap().reached, 0, "no request was sent");

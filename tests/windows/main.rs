@@ -1,0 +1,22 @@
+//! The packages for Windows. `cargo xtask test` builds the programs first.
+
+mod package;
+mod signature;
+
+use std::{fs, path::Path};
+
+use xtask::{
+    dist::windows::Shipped,
+    programs::{Profile, Programs},
+};
+
+/// Packages whose programs are small files: for what does not depend on the programs.
+fn small(dir: &Path, updater: &str, connector: &str) -> Shipped {
+    let programs = dir.join(format!("programs-{updater}-{connector}"));
+    fs::create_dir_all(&programs).unwrap();
+    for name in ["updater", "supervisor", "launcher", "connector"] {
+        fs::write(programs.join(format!("lockstep-{name}.exe")), format!("{name} {updater} {connector}")).unwrap();
+    }
+    let lockstep = Programs::built(Profile::Dev).unwrap().path("lockstep");
+    Shipped { programs, lockstep, updater: updater.into(), connector: connector.into() }
+}
