@@ -24,7 +24,7 @@ use protocol::{
 };
 use release::{
     carried_root, package, safe_path,
-    tuf::{self, Fetch, Repository},
+    tuf::{self, Fetch, Repository, Trusted},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -122,13 +122,10 @@ pub fn tuf_metadata(data: &[u8]) {
         3 => ("1.targets.json", "targets"),
         _ => ("1.delegated.json", "delegated"),
     };
-    let by_the_vendor = which & 0x80 != 0;
-    let bytes = match serde_json::from_slice::<Value>(data) {
-        Ok(signed) if by_the_vendor => sign(&signed, key),
-        _ => data.to_vec(),
-    };
-    thread_local!(static LAB: RefCell<Lab> = RefCell::new(Lab::new()));
-    LAB.with_borrow_mut(|lab| lab.serve(name, &bytes, by_the_vendor));
+    let said = if which & 0x80 == 0 { None } else { serde_json::from_slice::<Value>(data).ok() };
+    let signed = said.map(|said| sign(&said, key));
+    thread_local!(static LAB: Lab = Lab::new());
+    LAB.with(|lab| lab.serve(name, signed.as_deref().unwrap_or(data), signed.is_some()));
 }
 
 /// What the site's server answers, and what devices and connectors send it.
@@ -174,7 +171,7 @@ pub fn again<T: DeserializeOwned + Serialize>(value: &T) {
 struct Lab {
     dir: PathBuf,
     _owned: tempfile::TempDir,
-    root: Vec<u8>,
+    client: Repository,
     files: BTreeMap<String, Vec<u8>>,
 }
 
@@ -207,25 +204,33 @@ impl Lab {
             files.insert(name.to_owned(), sign(&signed, role));
         }
         let root = files.remove("1.root.json").expect("there is a first root");
-        Self { dir: owned.path().join("tuf"), _owned: owned, root, files }
+        let dir = owned.path().join("tuf");
+        let client = Repository::open(&dir, &root).expect("the pinned root is a root");
+        let lab = Self { dir, _owned: owned, client, files };
+        assert!(lab.refresh("none", b"").is_ok(), "with nothing replaced it can be followed");
+        lab
     }
 
-    fn serve(&mut self, name: &str, bytes: &[u8], by_the_vendor: bool) {
-        if self.dir.exists() {
-            fs::remove_dir_all(&self.dir).expect("the directory is ours");
-        }
+    fn refresh(&self, name: &str, bytes: &[u8]) -> Result<Trusted, tuf::Error> {
         let now = "2026-05-04T11:00:00Z".parse().expect("a time");
-        let repository = Repository::open(&self.dir, &self.root).expect("the pinned root is a root");
-        let serving = Serving { lab: self, name, bytes };
-        let Ok(trusted) = ready(repository.refresh(&serving, now)) else {
-            assert!(
-                ready(repository.refresh(&Serving { name: "none", ..serving }, now)).is_ok() || by_the_vendor,
-                "what nobody signed spoils nothing"
-            );
+        ready(self.client.refresh(&Serving { lab: self, name, bytes }, now))
+    }
+
+    fn serve(&self, name: &str, bytes: &[u8], by_the_vendor: bool) {
+        // All that a client knows is in its directory.
+        for path in self.kept() {
+            fs::remove_file(path).expect("the directory is ours");
+        }
+        let Ok(trusted) = self.refresh(name, bytes) else {
+            if by_the_vendor {
+                // Half of it may have been believed: it goes on from there, well or not.
+                drop(self.refresh("none", b""));
+            } else {
+                self.has_nothing_unsigned();
+            }
             return;
         };
         if !by_the_vendor {
-            let says = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).map(|v| v["signed"].clone()).ok();
             let signed = self.files.get(name).and_then(|bytes| says(bytes));
             assert!(signed.is_some() && says(bytes) == signed, "what nobody signed is not accepted");
         }
@@ -236,9 +241,31 @@ impl Lab {
         for entry in &trusted.catalog().entries {
             assert!(trusted.target(&entry.target).is_some());
         }
-        let known = repository.known().expect("the directory can be read").expect("what was refreshed is known");
+        let known = self.client.known().expect("the directory can be read").expect("what was refreshed is known");
         assert_eq!(known.version(), trusted.version());
     }
+
+    /// What nobody signed spoils nothing: all that was kept is what the vendor says, and the client can go on from that.
+    fn has_nothing_unsigned(&self) {
+        for path in self.kept() {
+            let bytes = fs::read(&path).expect("the directory is ours");
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name of the reader's");
+            let original = self.files.get(name);
+            let same = original.is_some_and(|original| *original == bytes || says(original) == says(&bytes));
+            assert!(same, "{name} is kept, and nobody signed it");
+        }
+    }
+
+    /// The files that the client has.
+    fn kept(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(&self.dir).expect("the directory is ours");
+        entries.map(|entry| entry.expect("the directory is ours").path())
+    }
+}
+
+/// What is said in signed metadata.
+fn says(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice::<Value>(bytes).ok().map(|v| v["signed"].clone())
 }
 
 /// A repository's files: their names, whose key signs them, and what they say.

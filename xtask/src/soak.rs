@@ -158,7 +158,7 @@ pub struct Arguments {
     /// The seed of every run [default: the one that was begun with, else the day's date as a number]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Fuzz at most so many executions of each target, for a shorter run; the page says how many there were
+    /// Fuzz at most so many executions of each target now; the next run goes on from there
     #[arg(long)]
     pub executions: Option<u64>,
 }
@@ -200,11 +200,11 @@ pub fn soak(arguments: &Arguments) -> Result<()> {
                 done
             }
             Kind::Fuzz { target, executions } => {
-                let wanted = arguments.executions.unwrap_or(*executions).min(*executions);
-                fuzzer::run(target, wanted, seed, before, |done| note(run, done))?
+                let most = arguments.executions;
+                fuzzer::run(target, *executions, most, seed, before, |done| note(run, done))?
             }
         };
-        let passed = done.outcome == Outcome::Passed;
+        let passed = done.outcome != Outcome::Failed;
         println!("{}  {} ({})", if passed { "ok" } else { "FAILED" }, run.name, page::time(done.seconds));
         if !passed {
             failed.push(run.name);

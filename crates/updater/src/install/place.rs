@@ -50,6 +50,28 @@ pub fn directories(layout: &Layout) -> Result<(), InstallError> {
         platform::make_dir(&dir, mode).map_err(disk(&dir))?;
         site::trusted_path(layout.root(), &dir)?;
     }
+    for dir in [layout.etc(), layout.state_dir(), layout.products(), layout.run_dir()] {
+        close_below(layout, &dir)?;
+    }
+    Ok(())
+}
+
+/// Closes the directories that an earlier, careless installation has left open below one that is closed, also under the names
+/// that somebody gave them meanwhile: else one called like another product would stay theirs. From the outside in: what an
+/// entry's turn has come for, nobody exchanges any more.
+fn close_below(layout: &Layout, dir: &Path) -> Result<(), InstallError> {
+    for entry in fs::read_dir(dir).map_err(disk(dir))? {
+        let entry = entry.map_err(disk(dir))?;
+        let path = entry.path();
+        if !entry.file_type().map_err(disk(&path))?.is_dir() {
+            continue;
+        }
+        if platform::written_by_us_only(&path).is_err() {
+            platform::make_dir(&path, 0o755).map_err(disk(&path))?;
+            site::trusted_path(layout.root(), &path)?;
+        }
+        close_below(layout, &path)?;
+    }
     Ok(())
 }
 

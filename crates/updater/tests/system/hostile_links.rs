@@ -170,6 +170,28 @@ print(swaps)
 "#;
 
 #[test]
+fn an_open_directory_under_another_name_is_closed_and_one_of_another_user_refused() {
+    needs_root();
+    let d = download();
+    careless(&d.root());
+    let moved = ["opt/lockstep/updater", "opt/lockstep/connector/versions", "var/lib/lockstep/updater/tuf"];
+    for dir in moved {
+        fs::rename(d.root().join(dir), d.root().join(format!("{dir}-other"))).unwrap();
+    }
+    let output = d.install();
+    assert!(succeeded(&output), "{}", said(&output));
+    crate::crash_service::assert_closed(&d.root(), "renamed");
+
+    for dir in moved {
+        let other = d.root().join(format!("{dir}-other"));
+        chown(&other, Some(60001), None).unwrap();
+        let output = d.install();
+        assert!(!output.status.success() && said(&output).contains("60001"), "{}", said(&output));
+        chown(&other, Some(0), None).unwrap();
+    }
+}
+
+#[test]
 fn whoever_exchanges_open_directories_for_links_meanwhile_cannot_lead_the_installer_elsewhere() {
     needs_root();
     let soak = std::env::var_os("LOCKSTEP_SOAK").is_some();
