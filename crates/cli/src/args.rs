@@ -198,7 +198,7 @@ pub enum StagingCommand {
 pub enum RepoCommand {
     /// Check that it is whole, and say what expires when
     #[command(after_help = "Examples:\n  lockstep repo check site/\n  \
-        lockstep repo check site/ --within '30 days' --root root.json --json\n\n\
+        lockstep repo check site/ --within '2 weeks' --root root.json --json\n\n\
         Exit code 1: something expires within that time, or is wrong. Let a timer run it, and tell you.")]
     Check(vendor::CheckArgs),
 }

@@ -1,7 +1,7 @@
 //! Asks the site's server "may I go online?": at the start, when it is pushed, when the gate changed (so that the server
 //! knows), and from time to time.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lockstep_client::{ClientError, Updater as UpdaterClient};
@@ -18,7 +18,7 @@ use crate::{
     clock,
     gate::{Updater, Verdict},
     gatekeeper::{GateKeeper, GateState},
-    installer::Told,
+    installer::{Told, per_machine},
     live::Live,
     local::StoreHandle,
     server_client::{ServerClient, ServerError},
@@ -52,6 +52,8 @@ pub struct CheckIn {
     pub store: StoreHandle,
     /// The program's own version.
     pub version: Version,
+    /// The PC's root directory.
+    pub root: PathBuf,
     /// The PC's name.
     pub hostname: String,
     /// Set by the event stream: ask again, now.
@@ -122,7 +124,9 @@ impl CheckIn {
             hostname: self.hostname.clone(),
             platform: Platform::current(),
             ticket: updater.as_ref().and_then(|status| status.ticket.clone()),
-            detail: detail(gate),
+            // A stopped updater is not a missing one: whoever looks for it needs to know which.
+            detail: detail(gate)
+                .or_else(|| updater.is_none().then(|| per_machine::silent_updater(&self.root)).flatten()),
         };
         let answer = self.server.check_in(&token, &check_in).await?;
         self.answered.send_replace(Some(clock::now()));

@@ -1,8 +1,8 @@
 //! Commands and their options.
 
 use std::{
-    io::{IsTerminal, Read},
-    path::PathBuf,
+    io::Read,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lockstep_connector::{
     account::Account,
-    autostart, clock, instance, platform, profile, self_check,
+    autostart, clock, diagnostics, instance, platform, profile, self_check,
     setup::{self, SetupOptions},
     status::Status,
 };
@@ -64,6 +64,9 @@ enum Command {
         bin/lockstep-connector install\n  \
         bin/lockstep-connector install --elevation sudo   (asks in this terminal)")]
     Install(Install),
+    /// Write a file for whoever helps you: versions, how things stand, the last lines of the log; no mail, no passwords
+    #[command(after_help = "Example:\n  lockstep-connector diagnostics")]
+    Diagnostics(Places),
     /// Say whether this program can run here; touches nothing
     #[command(after_help = "Example:\n  lockstep-connector self-check && echo fine")]
     SelfCheck,
@@ -141,15 +144,28 @@ struct StatusOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show the window of the connector that runs in this session, instead
+    #[cfg(windows)]
+    #[arg(long)]
+    window: bool,
 }
 
 impl Places {
+    /// The computer's own root stays what it is called, since on Windows that stands for several folders.
+    fn root(&self) -> Result<PathBuf> {
+        absolute_root(&self.root)
+    }
+
     fn data(&self) -> Result<PathBuf> {
         match &self.data {
             Some(data) => Ok(std::path::absolute(data)?),
             None => platform::user_data().context("cannot tell where your data belongs; say so with --data DIR"),
         }
     }
+}
+
+fn absolute_root(root: &Path) -> Result<PathBuf> {
+    Ok(if root == Path::new("/") { root.to_owned() } else { std::path::absolute(root)? })
 }
 
 /// Carries out a command.
@@ -164,6 +180,11 @@ pub fn run(arguments: Arguments, version: &str) -> Result<ExitCode> {
         Command::Status(options) => run_status(&options, version),
         Command::Upgrade(options) => upgrade::upgrade(&options, version),
         Command::Install(options) => upgrade::install(&options),
+        Command::Diagnostics(places) => {
+            let path = diagnostics::write(&places.data()?, version, clock::now())?;
+            println!("{}", path.display());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::SelfCheck => {
             if self_check::run(version)? == self_check::Tried::WithoutServers {
                 eprintln!("lockstep-connector: no port is free on this computer, so the local servers were not tried");
@@ -193,7 +214,8 @@ fn run_setup(options: &Setup, version: &str) -> Result<ExitCode> {
     } else {
         println!("{}\n\nNow start it: lockstep-connector run", made.report());
     }
-    if let Some(directory) = platform::autostart() {
+    let machines = start::is_started_by_the_machine(&options.places.root, &program);
+    if let Some(directory) = platform::autostart().filter(|_| !machines) {
         match autostart::write(&directory, &start::command(&options.places.root, &data, &program)) {
             Ok(entry) => eprintln!("It starts when you log in ({}).", entry.display()),
             Err(error) => eprintln!("It does not start by itself when you log in: {error}"),
@@ -210,10 +232,8 @@ fn read_password(options: &Setup) -> Result<String> {
             .read_to_string(&mut text)
             .context("cannot read the password from standard input")?;
         text.trim_end_matches(['\r', '\n']).to_owned()
-    } else if std::io::stdin().is_terminal() {
-        rpassword::prompt_password(format!("Mail password of {}: ", options.user))?
     } else {
-        bail!("there is no terminal to ask for the password; give it on standard input with --password-stdin");
+        platform::ask_password(&options.user)?
     };
     if password.is_empty() {
         bail!("the password is empty");
@@ -222,6 +242,13 @@ fn read_password(options: &Setup) -> Result<String> {
 }
 
 fn run_status(options: &StatusOptions, version: &str) -> Result<ExitCode> {
+    #[cfg(windows)]
+    if options.window {
+        return match platform::tray::open_status_window() {
+            true => Ok(ExitCode::SUCCESS),
+            false => bail!("no connector with an icon beside the clock runs in this session"),
+        };
+    }
     let data = options.places.data()?;
     let running = instance::is_running(&data)?;
     let account = Account::load(&data)?;
@@ -242,7 +269,11 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn log_to_stderr(usual: &str) {
+    log_to(usual, std::io::stderr);
+}
+
+fn log_to(usual: &str, writer: impl for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LOCKSTEP_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).init();
 }

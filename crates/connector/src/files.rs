@@ -3,14 +3,13 @@
 use std::{fs, io::Write, path::Path};
 
 /// Replaces `path` atomically and durably with a file that only its owner can read (mode 0600 where there are
-/// modes): a reader sees the old content or the new one, whole.
+/// modes, an access list elsewhere): a reader sees the old content or the new one, whole.
 ///
 /// # Errors
 /// From the file system; the old file is then untouched.
 pub fn replace_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let temporary = write_beside(path, content, true)?;
-    fs::rename(&temporary, path)?;
-    crate::platform::sync_directory(path.parent().unwrap_or(Path::new(".")))
+    crate::platform::replace_durably(&temporary, path)
 }
 
 /// As [`replace_private`], but quick rather than durable: for what is written anew every few seconds anyway.

@@ -16,13 +16,16 @@
 //! | [`submission`], [`outbox`] | submission towards the mail server: the client, and what waits to be sent |
 //! | [`local`], [`opening`] | the local IMAP and submission servers, the thread that the store lives on, and its opening |
 //! | [`run`], [`instance`], [`status`], [`self_check`] | the running program |
+//! | [`diagnostics`], [`log_file`], `tray` | for whoever helps; the log on Windows; what its icon beside the clock shows |
 //! | [`files`], [`clock`], [`backoff`], [`platform`] | private files, time, patience, systems |
 
 pub mod account;
+#[cfg_attr(windows, path = "platform/windows/run_key.rs")]
 pub mod autostart;
 pub mod backoff;
 pub mod checkin;
 pub mod clock;
+pub mod diagnostics;
 pub mod files;
 pub mod gate;
 pub mod gatekeeper;
@@ -30,6 +33,7 @@ pub mod installer;
 pub mod instance;
 pub mod live;
 pub mod local;
+pub mod log_file;
 pub mod notices;
 pub mod opening;
 pub mod outbox;
@@ -45,4 +49,6 @@ pub mod sse;
 pub mod status;
 pub mod submission;
 pub mod sync;
+#[cfg(any(windows, test))]
+pub mod tray;
 pub mod upstream;

@@ -1,5 +1,8 @@
 //! `lockstep-connector`: the command line.
 
+// No black window at sign-in; typed into a terminal, it prints there all the same.
+#![cfg_attr(windows, windows_subsystem = "windows")]
+
 mod command_line;
 
 use std::process::ExitCode;
@@ -13,6 +16,8 @@ const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
 };
 
 fn main() -> ExitCode {
+    #[cfg(windows)]
+    lockstep_connector::platform::console::attach();
     let arguments = command_line::Arguments::parse();
     if arguments.version {
         println!("lockstep-connector {VERSION}");

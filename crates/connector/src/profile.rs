@@ -69,7 +69,11 @@ impl Found {
 /// get rid of it by damaging it.
 pub fn find(root: &Path, program: &Path) -> Result<Found, ProfileError> {
     let beside = program.parent().unwrap_or(Path::new("."));
-    let places = [root.join("etc/lockstep/site.json"), beside.join("site.json"), beside.join("..").join("site.json")];
+    let places = [
+        crate::platform::settings(root).join("site.json"),
+        beside.join("site.json"),
+        beside.join("..").join("site.json"),
+    ];
     for path in &places {
         let text = match std::fs::read(path) {
             Ok(text) => text,

@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod keeper;
+mod presence;
 mod tidy;
 
 /// How long the updater may take to answer.
@@ -142,11 +143,16 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     closing.spawn(until_it_ends("submission", local::serve_submission(smtp, context, stopping.clone())));
     closing.spawn(outbox::run(store.clone(), gate.clone(), live.settings(), stopping.clone()));
     let updater = UpdaterClient::at(&options.root).within(UPDATER_PATIENCE);
+    let own_updater = updater.clone();
     let (healthy, watched, healthy_store) = (updater.clone(), gate.clone(), store.clone());
     tasks.spawn(async move { opening::once_healthy(healthy, &watched, healthy_store).await });
     let server = ask_server(&mut tasks, &options, version.clone(), updater, &store, &live, &gate, &answered, &told);
-    tasks.spawn(notices::run(store.clone(), gate.clone(), account.user.clone()));
-    let upgrade = installer::run(installer_task(&options, version, &account, server, &gate, &told));
+    let shown = watch::Sender::new(None);
+    let users_word = Arc::new(Notify::new());
+    let wanted = presence::Wanted { progress: progress.clone(), users_word: users_word.clone(), updater: own_updater };
+    let (desktop, presence) = presence::open(&options, shown.subscribe(), wanted);
+    tasks.spawn(notices::run(store.clone(), gate.clone(), account.user.clone(), desktop));
+    let upgrade = installer::run(installer_task(&options, version, &account, server, &gate, &told, users_word));
     tasks.spawn(sync::run(store.clone(), gate.clone(), live.settings(), progress.clone()));
     tasks.spawn(read_password_again(live.clone(), progress.clone()));
     tasks.spawn(opening::fill_search(store.clone()));
@@ -159,6 +165,7 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
         gate: gate.clone(),
         progress,
         answered: answered.subscribe(),
+        shown,
     };
     let keeper = Arc::new(keeper);
     let keeping = keeper.clone();
@@ -168,6 +175,7 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     let ended = tokio::select! {
         () = stop => Ended::Asked,
         () = upgrade => Ended::TakenOver,
+        () = presence => Ended::Asked,
     };
     tracing::info!("stopping");
     tell_stop.send_replace(true);
@@ -196,6 +204,7 @@ fn installer_task(
     server: Option<(profile::Found, ServerClient)>,
     gate: &Arc<GateKeeper>,
     told: &watch::Sender<Option<Told>>,
+    users_word: Arc<Notify>,
 ) -> installer::Task {
     let workshop = server.and_then(|(found, server)| {
         let workshop = installer::workshop(&found, &options.data, server, &version);
@@ -214,6 +223,7 @@ fn installer_task(
         version,
         gate: gate.clone(),
         told: told.subscribe(),
+        users_word,
     }
 }
 
@@ -268,6 +278,7 @@ fn ask_server(
         live: live.clone(),
         store: store.clone(),
         version,
+        root: options.root.clone(),
         hostname: profile::hostname(&options.root),
         wake: wake.clone(),
         policy: found.profile.policy,

@@ -10,8 +10,22 @@ pub(crate) fn free_space(path: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Not on Windows yet: there the store finds out when a write fails, which undoes the step all the same.
-#[cfg(not(unix))]
-pub(crate) fn free_space(_path: &Path) -> Option<u64> {
-    None
+/// Windows: what this user's quota leaves counts.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "a call to the system")]
+pub(crate) fn free_space(path: &Path) -> Option<u64> {
+    use std::os::windows::ffi::OsStrExt;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wide: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
+    let mut free = 0;
+    // SAFETY: the name ends with a zero, `free` outlives the call, and what is not wanted is null.
+    let done = unsafe {
+        windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW(
+            wide.as_ptr(),
+            &raw mut free,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    };
+    (done != 0).then_some(free)
 }

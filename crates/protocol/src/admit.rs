@@ -272,15 +272,15 @@ fn signed_limits(
     let release = &entry.release;
     let state = device.product(&release.product);
     let version = release.version.clone();
-    if catalog.is_withdrawn(&release.product, &version) {
+    if catalog.is_withdrawn(&release.product, &device.channel, &version) {
         return Some(Refusal::Withdrawn { version });
     }
     // What is only made ready may wait for a step that is made ready as well; to activate it, the step must be installed.
     let only_staged = matches!(directive.decision, Decision::Stage { .. });
     let steps = || state.staged.iter().filter(|_| only_staged && state.installed.is_some());
     let permitted = state.installed.iter().chain(steps()).any(|from| release.permits_downgrade_from(from));
-    let floor =
-        [catalog.floor(&release.product), state.floor.as_ref(), state.installed.as_ref()].into_iter().flatten().max();
+    let signed = catalog.floor(&release.product, &device.channel);
+    let floor = [signed, state.floor.as_ref(), state.installed.as_ref()].into_iter().flatten().max();
     if let Some(floor) = floor.filter(|floor| version < **floor && !permitted) {
         return Some(Refusal::BelowFloor { version, floor: floor.clone() });
     }

@@ -40,13 +40,14 @@ pub struct Release {
     /// The oldest updater that can install it. `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updater: Option<Version>,
-    /// Floor: whoever has seen this release installs nothing older, ever (withdrawn versions).
+    /// Floor: whoever takes this release's channel and has seen it installs nothing older, ever (withdrawn versions).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Version>,
     /// Versions that may go *down* to this release. `None`: no downgrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downgrade_from: Option<VersionReq>,
-    /// Versions of this product that the vendor has withdrawn: never installed anew, and whoever has one leaves it.
+    /// Versions of this product that the vendor has withdrawn from this release's channel: never installed anew, and whoever has
+    /// one leaves it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdraws: Vec<Version>,
 }
@@ -118,27 +119,33 @@ impl Catalog {
         self.of(product, platform, channel).find(|e| e.release.version == *version)
     }
 
-    /// The highest floor that any release of the product names.
-    pub fn floor(&self, product: &ProductId) -> Option<&Version> {
-        self.entries.iter().filter(|e| e.release.product == *product).filter_map(|e| e.release.floor.as_ref()).max()
+    /// What is said about a product to those who take a channel, for whatever platform. What is said in another channel is nothing
+    /// to them: its key may be somebody else's.
+    fn said_in(&self, product: &ProductId, channel: &str) -> impl Iterator<Item = &Release> {
+        self.entries.iter().map(|e| &e.release).filter(move |r| r.product == *product && r.channel == channel)
     }
 
-    /// Whether any release of the product says that the vendor has withdrawn this version.
-    pub fn is_withdrawn(&self, product: &ProductId, version: &Version) -> bool {
-        self.entries.iter().any(|e| e.release.product == *product && e.release.withdraws.contains(version))
+    /// The highest floor that any release of the product in this channel names.
+    pub fn floor(&self, product: &ProductId, channel: &str) -> Option<&Version> {
+        self.said_in(product, channel).filter_map(|r| r.floor.as_ref()).max()
     }
 
-    /// What a device of a platform needs of it: the releases for that platform and, of other platforms, one that names the highest floor,
-    /// one that depends on a server's version, and those that withdraw something, so that [`Catalog::floor`], [`Catalog::is_coupled`]
-    /// and [`Catalog::is_withdrawn`] say the same.
+    /// Whether any release of the product in this channel says that the vendor has withdrawn this version.
+    pub fn is_withdrawn(&self, product: &ProductId, channel: &str, version: &Version) -> bool {
+        self.said_in(product, channel).any(|r| r.withdraws.contains(version))
+    }
+
+    /// What a device of a platform needs of it: the releases for that platform and, of other platforms, one of each channel that names
+    /// the highest floor, one that depends on a server's version, and those that withdraw something, so that [`Catalog::floor`],
+    /// [`Catalog::is_coupled`] and [`Catalog::is_withdrawn`] say the same.
     pub fn for_platform(&self, platform: &Platform) -> Self {
         let of_platform = |entry: &&Entry| entry.release.platform == *platform;
         let mut kept = Self { entries: self.entries.iter().filter(of_platform).cloned().collect() };
         for entry in self.entries.iter().filter(|entry| !of_platform(entry)) {
-            let product = &entry.release.product;
-            let floor = entry.release.floor.as_ref().is_some_and(|floor| kept.floor(product) < Some(floor));
-            let coupled = entry.release.server != VersionReq::STAR && !kept.is_coupled(product);
-            let withdraws = entry.release.withdraws.iter().any(|v| !kept.is_withdrawn(product, v));
+            let Release { product, channel, server, .. } = &entry.release;
+            let floor = entry.release.floor.as_ref().is_some_and(|floor| kept.floor(product, channel) < Some(floor));
+            let coupled = *server != VersionReq::STAR && !kept.is_coupled(product, channel);
+            let withdraws = entry.release.withdraws.iter().any(|v| !kept.is_withdrawn(product, channel, v));
             if floor || coupled || withdraws {
                 kept.entries.push(entry.clone());
             }
@@ -146,9 +153,9 @@ impl Catalog {
         kept
     }
 
-    /// Whether the product's releases depend on a server's version at all.
-    pub fn is_coupled(&self, product: &ProductId) -> bool {
-        self.entries.iter().any(|e| e.release.product == *product && e.release.server != VersionReq::STAR)
+    /// Whether the product's releases in this channel depend on a server's version at all.
+    pub fn is_coupled(&self, product: &ProductId, channel: &str) -> bool {
+        self.said_in(product, channel).any(|r| r.server != VersionReq::STAR)
     }
 }
 
@@ -201,6 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_in_one_channel_holds_for_that_channel_alone() {
+        let beta = Release {
+            channel: "beta".into(),
+            floor: Some("9.0.0".parse().unwrap()),
+            withdraws: vec!["7.3.0".parse().unwrap()],
+            ..release("7.5.0", ">=7.5")
+        };
+        let entry = |release| Entry { target: String::new(), length: 1, sha256: String::new(), release };
+        let catalog = Catalog { entries: vec![entry(release("7.3.0", "*")), entry(beta)] };
+        let (product, version) = (ProductId::connector(), "7.3.0".parse().unwrap());
+        let said = |channel| {
+            let floor = catalog.floor(&product, channel).is_some();
+            (floor, catalog.is_withdrawn(&product, channel, &version), catalog.is_coupled(&product, channel))
+        };
+        assert_eq!((said("stable"), said("beta")), ((false, false, false), (true, true, true)));
+    }
+
+    #[test]
     fn a_device_keeps_its_platform_alone_and_decides_as_with_all_of_them() {
         let windows = Platform { os: "windows".into(), arch: "x86_64".into() };
         let entry = |version: &str, platform: &Platform, floor: Option<&str>, server: &str| {
@@ -221,8 +246,8 @@ mod tests {
         for (platform, kept) in [(&linux, 2), (&windows, 3)] {
             let own = catalog.for_platform(platform);
             assert_eq!(own.entries.len(), kept);
-            assert_eq!(own.floor(&product), catalog.floor(&product));
-            assert_eq!(own.is_coupled(&product), catalog.is_coupled(&product));
+            assert_eq!(own.floor(&product, "stable"), catalog.floor(&product, "stable"));
+            assert_eq!(own.is_coupled(&product, "stable"), catalog.is_coupled(&product, "stable"));
             let versions = |c: &Catalog| c.of(&product, platform, "stable").cloned().collect::<Vec<_>>();
             assert_eq!(versions(&own), versions(&catalog));
         }

@@ -13,6 +13,9 @@ use crate::{
     terms::MachinePolicy,
 };
 
+/// The channel of a device whose administrator says nothing else.
+pub const STABLE: &str = "stable";
+
 /// The state of one product on one PC. One vocabulary everywhere: the updater's machine, the JSON
 /// values, the console's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -186,6 +189,11 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-pub(crate) fn stable() -> String {
-    "stable".into()
+fn stable() -> String {
+    STABLE.into()
+}
+
+/// Whether this can be a channel's name: 1 to 32 characters of a-z and `-`.
+pub fn is_channel(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }

@@ -10,7 +10,7 @@ use crate::{
     device::{Device, FailedVersion, is_default, known_or_default},
     hold::SiteHold,
     policy::UpgradePolicy,
-    product::ProductId,
+    product::{Platform, ProductId},
     site::{Rollout, Site},
     steps::Limits,
     terms::{self, Terms},
@@ -152,7 +152,7 @@ pub fn directive(
     if device.machine.holds.iter().any(|h| h.is_whole(product)) {
         return simply(Decision::Hold, format!("this computer's own policy holds {product}"));
     }
-    let coupled = catalog.is_coupled(product);
+    let coupled = catalog.is_coupled(product, &device.channel);
     if coupled && chosen.server.is_none() {
         return simply(Decision::Hold, "the server's version is not known yet".into());
     }
@@ -186,7 +186,10 @@ pub fn directive(
             }
             return simply(Decision::Current, format!("{step} comes to this device later in the rollout"));
         }
-        let next = chosen.next.clone().or_else(|| next_server_version(product, site, catalog));
+        let next = chosen
+            .next
+            .clone()
+            .or_else(|| next_server_version(product, &device.channel, Some(&device.platform), site, catalog));
         if let Some(next) = next.filter(|next| Some(next) != chosen.server.as_ref())
             && let Some(way) = limits.way(&|r| r.works_with(&next), &|_| true)
             && let Some(last) = way.last()
@@ -236,14 +239,21 @@ fn on_the_way(step: &Version, rest: &[Version]) -> String {
 }
 
 /// The server version that clients prepare for: the lowest one that the newest release of the product is made
-/// for, where that is above the server's own. `None`: nothing newer is known.
-pub fn next_server_version(product: &ProductId, site: &Site, catalog: &Catalog) -> Option<Version> {
+/// for, where that is above the server's own: of those in a channel, and for one platform or any. `None`: nothing newer is known.
+pub fn next_server_version(
+    product: &ProductId,
+    channel: &str,
+    platform: Option<&Platform>,
+    site: &Site,
+    catalog: &Catalog,
+) -> Option<Version> {
     let server = site.products.get(product)?.server.as_ref()?;
     catalog
         .entries
         .iter()
-        .filter(|e| e.release.product == *product)
-        .filter_map(|e| lowest(&e.release.server))
+        .map(|e| &e.release)
+        .filter(|r| r.product == *product && r.channel == channel && platform.is_none_or(|p| r.platform == *p))
+        .filter_map(|r| lowest(&r.server))
         .max()
         .filter(|next| next > server)
 }
@@ -310,7 +320,7 @@ impl Options<'_> {
 
     fn why_not(&self, version: &Version) -> Option<String> {
         let limits = self.limits;
-        if limits.catalog.is_withdrawn(limits.product, version) {
+        if limits.is_withdrawn(version) {
             return Some(format!("the vendor has withdrawn {version}"));
         }
         if let Some(hold) = self.holds.iter().find(|h| h.what.covers(limits.product, version)) {
@@ -343,7 +353,7 @@ impl Options<'_> {
             let words = format!("the release was rolled back on this machine, and is tried again after {next:.0},");
             return (Blocked::FailedHere, words);
         }
-        if fitting.iter().all(|r| limits.catalog.is_withdrawn(limits.product, &r.version)) {
+        if fitting.iter().all(|r| limits.is_withdrawn(&r.version)) {
             return (Blocked::NoRelease, "the vendor has withdrawn every release".into());
         }
         let updater = limits.device.updater.as_ref();

@@ -80,7 +80,7 @@ impl<'a> Limits<'a> {
     }
 
     fn floor(&self) -> Option<&Version> {
-        self.catalog.floor(self.product).max(self.state.floor.as_ref())
+        self.signed_floor().max(self.state.floor.as_ref())
     }
 
     /// Whether nothing but the way there stands against a release.
@@ -89,7 +89,7 @@ impl<'a> Limits<'a> {
         let updater = self.device.updater.as_ref();
         let down = self.state.installed.as_ref().is_some_and(|installed| version < installed);
         self.failure(version).is_none()
-            && !self.catalog.is_withdrawn(self.product, version)
+            && !self.is_withdrawn(version)
             && release.updater.as_ref().is_none_or(|needed| updater.is_none_or(|updater| updater >= needed))
             && !(down && self.never_down())
             && !(self.held)(version)
@@ -108,9 +108,18 @@ impl<'a> Limits<'a> {
 
     /// Whether the vendor wants nobody to stay on a version.
     pub fn is_left(&self, version: &Version) -> bool {
-        self.catalog.is_withdrawn(self.product, version)
-            || self.catalog.floor(self.product).is_some_and(|floor| version < floor)
+        self.is_withdrawn(version)
+            || self.signed_floor().is_some_and(|floor| version < floor)
                 && self.releases().all(|r| r.version != *version || r.downgrade_from.is_none())
+    }
+
+    /// Whether the vendor has withdrawn a version from this device's channel.
+    pub fn is_withdrawn(&self, version: &Version) -> bool {
+        self.catalog.is_withdrawn(self.product, &self.device.channel, version)
+    }
+
+    fn signed_floor(&self) -> Option<&Version> {
+        self.catalog.floor(self.product, &self.device.channel)
     }
 
     /// The releases for this device.

@@ -148,7 +148,7 @@ fn a_rollout_spreads_what_is_optional_and_never_delays_what_is_required() {
 #[test]
 fn the_next_server_version_is_what_the_newest_release_is_made_for() {
     let product = ProductId::connector();
-    let next = |server| next_server_version(&product, &site(server), &two_minors());
+    let next = |server| next_server_version(&product, "stable", None, &site(server), &two_minors());
     assert_eq!(next(Some("7.2.0")), Some(version("7.3.0")));
     assert_eq!(next(Some("7.3.0")), None);
     assert_eq!(next(None), None);

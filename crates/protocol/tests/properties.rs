@@ -200,10 +200,10 @@ proptest! {
         prop_assert!(entry.is_some());
         let release = &entry.unwrap().release;
         prop_assert!(state.failed.iter().all(|f| f.version != chosen || f.again));
-        prop_assert!(!catalog.is_withdrawn(&ProductId::connector(), &chosen));
+        prop_assert!(!catalog.is_withdrawn(&ProductId::connector(), &device.channel, &chosen));
         prop_assert!(device.machine.holds.iter().all(|h| !h.covers(&ProductId::connector(), &chosen)));
         let permitted = state.installed.as_ref().is_some_and(|i| release.permits_downgrade_from(i));
-        for floor in [state.installed.as_ref(), state.floor.as_ref(), catalog.floor(&ProductId::connector())].into_iter().flatten() {
+        for floor in [state.installed.as_ref(), state.floor.as_ref(), catalog.floor(&ProductId::connector(), &device.channel)].into_iter().flatten() {
             prop_assert!(chosen >= *floor || permitted, "{chosen} below {floor}");
         }
     }

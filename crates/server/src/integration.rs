@@ -14,6 +14,7 @@ use axum::{
 use protocol::{
     Version,
     catalog::{Catalog, Entry},
+    device::STABLE,
     product::{Platform, ProductId},
 };
 use tokio_util::io::ReaderStream;
@@ -154,7 +155,7 @@ fn newest<'a>(
     server: Option<&Version>,
 ) -> Option<&'a Entry> {
     let fits = |e: &&Entry| server.is_none_or(|server| e.release.works_with(server));
-    catalog.of(product, platform, "stable").filter(fits).max_by(|a, b| a.release.version.cmp(&b.release.version))
+    catalog.of(product, platform, STABLE).filter(fits).max_by(|a, b| a.release.version.cmp(&b.release.version))
 }
 
 fn download_of(entry: &Entry) -> Download {

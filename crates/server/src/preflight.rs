@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use protocol::{
     Version,
     catalog::Catalog,
-    device::{Device, DeviceState},
+    device::{Device, DeviceState, STABLE},
     message::Gate,
     next_server_version,
     preflight::{Readiness, readiness},
@@ -139,7 +139,7 @@ impl Facts {
     /// newest release is made for, else the present one. `None`: nothing is known of the product's server.
     pub fn next(&self, product: &ProductId) -> Option<Version> {
         let chosen = self.site.products.get(product)?;
-        let newest = || next_server_version(product, &self.site, self.catalog.as_ref()?);
+        let newest = || next_server_version(product, STABLE, None, &self.site, self.catalog.as_ref()?);
         chosen.next.clone().or_else(newest).or_else(|| chosen.server.clone())
     }
 

@@ -109,6 +109,7 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
         source,
         version: version.clone(),
         hostname,
+        channel: settings.policy.channel().to_owned(),
         policy: settings.policy.upgrade.or(site.profile.policy),
         machine: settings.policy.machine(Timestamp::now()),
         clock: Timestamp::now,

@@ -10,7 +10,9 @@ use release::{
 };
 use serde_json::json;
 
-use super::{check::role_table, delegations::is_bin, facts::roles, release_add::examine, source::Source};
+use super::{
+    check::role_table, delegations::is_bin, facts::roles, release_add::examine, source::Source, words::limits,
+};
 use crate::terminal::{count, plain};
 
 /// What to look at.
@@ -112,11 +114,12 @@ fn show(state: &Trusted, args: &InspectArgs) -> anyhow::Result<()> {
     for entry in &state.catalog().entries {
         let release = &entry.release;
         println!(
-            "{}  {} bytes, channel {}, for servers {}",
+            "{}  {} bytes, channel {}, for servers {}{}",
             plain(&entry.target),
             entry.length,
             plain(&release.channel),
-            release.server
+            release.server,
+            limits(release)
         );
     }
     for skipped in state.skipped() {

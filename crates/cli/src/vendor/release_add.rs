@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 use protocol::{
     Version,
     catalog::{Entry, Release, StoreSchemas},
+    device::is_channel,
     product::{ProductId, parse_version},
 };
 use release::package::{self, Manifest};
@@ -224,10 +225,7 @@ fn facts(args: &AddArgs, manifest: &Manifest) -> anyhow::Result<Release> {
 
 /// Whether this can be a channel's name.
 pub fn check_channel(channel: &str) -> anyhow::Result<()> {
-    ensure!(
-        (1..=32).contains(&channel.len()) && channel.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
-        "{channel:?} is not a channel: 1 to 32 characters of a-z and '-'"
-    );
+    ensure!(is_channel(channel), "{channel:?} is not a channel: 1 to 32 characters of a-z and '-'");
     Ok(())
 }
 

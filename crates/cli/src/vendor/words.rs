@@ -104,13 +104,29 @@ fn facts(file: &Value) -> String {
         release.server,
         plain(sha256)
     );
-    for (what, version) in [("floor", &release.floor), ("not from before", &release.upgrades_from)] {
+    text.push_str(&limits(&release));
+    text
+}
+
+/// What a release says of other versions and of what it needs, each part after a comma.
+pub fn limits(release: &Release) -> String {
+    let mut text = String::new();
+    let versions =
+        [("floor", &release.floor), ("not from before", &release.upgrades_from), ("needs updater", &release.updater)];
+    for (what, version) in versions {
         if let Some(version) = version {
             text.push_str(&format!(", {what} {version}"));
         }
     }
     if let Some(from) = &release.downgrade_from {
         text.push_str(&format!(", replaces {from} too"));
+    }
+    if !release.withdraws.is_empty() {
+        let versions: Vec<String> = release.withdraws.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(", withdraws {}", versions.join(" and ")));
+    }
+    if let Some(store) = &release.store {
+        text.push_str(&format!(", store {} to {}", store.reads_from, store.writes));
     }
     text
 }
@@ -135,5 +151,17 @@ mod tests {
         assert_eq!(changes(Some(&before), &now), expected);
         let said = changes(None, &json!({ "targets": { "a/\u{1b}[2J": { "length": 1 } } }));
         assert_eq!(said, ["lists a/\\u{1b}[2J (not a release)"]);
+    }
+
+    #[test]
+    fn whoever_signs_a_release_sees_everything_that_it_does_to_others() {
+        let release = json!({
+            "product": "connector", "version": "7.3.1", "channel": "stable", "os": "linux", "arch": "x86_64", "server": ">=7.3, <7.4",
+            "floor": "7.2.0", "upgrades_from": "7.1.0", "updater": "0.2.0", "downgrade_from": ">=7.4", "withdraws": ["7.3.0", "7.2.9"],
+            "store": { "reads_from": 2, "writes": 3 },
+        });
+        let said = changes(None, &json!({ "targets": { "c": { "custom": { "lockstep": release } } } }));
+        let limits = ", floor 7.2.0, not from before 7.1.0, needs updater 0.2.0, replaces >=7.4 too, withdraws 7.3.0 and 7.2.9, store 2 to 3";
+        assert!(said[0].ends_with(limits), "{said:?}");
     }
 }

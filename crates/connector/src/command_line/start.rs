@@ -16,9 +16,9 @@ use lockstep_connector::{
 use super::{Places, log_to_stderr, runtime};
 
 pub(super) fn run(places: &Places, version: &str) -> Result<ExitCode> {
-    log_to_stderr("info");
+    let (root, data) = (places.root()?, places.data()?);
+    log(&data);
     let program = std::env::current_exe()?;
-    let (root, data) = (std::path::absolute(&places.root)?, places.data()?);
     let options =
         RunOptions { root: root.clone(), data: data.clone(), program: program.clone(), version: version.to_owned() };
     start_at_login(&root, &data, &program);
@@ -28,7 +28,13 @@ pub(super) fn run(places: &Places, version: &str) -> Result<ExitCode> {
             std::future::pending().await
         }
     };
-    match runtime()?.block_on(run::run(options, stop))? {
+    let ended = runtime()?.block_on(run::run(options, stop));
+    #[cfg(windows)]
+    if let Err(error) = &ended {
+        // Nobody may see what is printed.
+        tracing::error!(error = error as &dyn std::error::Error, "the connector does not run");
+    }
+    match ended? {
         Ended::Asked => Ok(ExitCode::SUCCESS),
         Ended::TakenOver => {
             let launcher = per_machine::launcher(&root);
@@ -37,6 +43,29 @@ pub(super) fn run(places: &Places, version: &str) -> Result<ExitCode> {
             Err(error).with_context(|| format!("{} is installed, but cannot be started", launcher.display()))
         }
     }
+}
+
+/// A program without a console has nobody who reads what it prints, so its log is a file.
+#[cfg(windows)]
+fn log(data: &Path) {
+    use lockstep_connector::log_file::LogFile;
+    use tracing_subscriber::fmt::writer::MakeWriterExt;
+    match LogFile::open(data) {
+        Ok(file) if platform::console::has_stderr() => super::log_to("info", file.and(std::io::stderr)),
+        Ok(file) => super::log_to("info", file),
+        Err(_) => log_to_stderr("info"),
+    }
+}
+
+#[cfg(unix)]
+fn log(_data: &Path) {
+    log_to_stderr("info");
+}
+
+/// Whether the machine starts this program for everybody, so that no user has to.
+pub(super) fn is_started_by_the_machine(root: &Path, program: &Path) -> bool {
+    platform::MACHINE_STARTS_IT
+        && (program == per_machine::launcher(root) || per_machine::is_machines_own(root, program))
 }
 
 /// What starts this connector: its launcher where it is installed for everybody, else the program itself.
@@ -52,6 +81,13 @@ pub(super) fn command(root: &Path, data: &Path, program: &Path) -> Vec<PathBuf> 
 /// Keeps what the user's desktop starts at login pointing to what runs now, if it starts this connector at all.
 fn start_at_login(root: &Path, data: &Path, program: &Path) {
     let Some(directory) = platform::autostart() else { return };
+    #[cfg(windows)]
+    if is_started_by_the_machine(root, program) {
+        if let Err(error) = autostart::remove(&directory) {
+            tracing::warn!(%error, "what starts at sign-in could not be removed");
+        }
+        return;
+    }
     if let Err(error) = autostart::point_to(&directory, &command(root, data, program)) {
         tracing::warn!(%error, "what starts at login could not be changed");
     }

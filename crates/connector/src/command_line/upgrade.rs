@@ -24,11 +24,11 @@ use protocol::{
     product::{Platform, ProductId},
 };
 
-use super::{Install, Upgrade, Words, log_to_stderr, runtime};
+use super::{Install, Upgrade, Words, absolute_root, log_to_stderr, runtime};
 
 pub(super) fn upgrade(options: &Upgrade, version: &str) -> Result<ExitCode> {
     log_to_stderr("warn");
-    let (root, data) = (std::path::absolute(&options.places.root)?, options.places.data()?);
+    let (root, data) = (options.places.root()?, options.places.data()?);
     if per_machine::updater_is_installed(&root) {
         println!("This computer has Lockstep Updater: upgrades need no password. See: lockstep-updater status");
         return Ok(ExitCode::SUCCESS);
@@ -94,7 +94,7 @@ async fn ask(server: &ServerClient, found: &Found, root: &Path, data: &Path, ver
 
 pub(super) fn install(options: &Install) -> Result<ExitCode> {
     log_to_stderr("warn");
-    let root = std::path::absolute(&options.root)?;
+    let root = absolute_root(&options.root)?;
     let program = std::env::current_exe()?.canonicalize()?;
     let installer = program.parent().and_then(Path::parent).map(program_of).filter(|installer| installer.is_file());
     let Some(installer) = installer else {

@@ -1,4 +1,5 @@
-//! Running the installer with the administrator's rights, by the command that the site has chosen (`pkexec`, `sudo -A`).
+//! Running the installer with the administrator's rights, by the command that the site has chosen (`pkexec`, `sudo -A`;
+//! `uac` is User Account Control on Windows).
 //!
 //! | attack, or mishap | answer |
 //! |---|---|
@@ -25,7 +26,7 @@ use super::policy::Outcome;
 use crate::platform;
 
 /// What a prompt needs of the user's environment: the screen, the session, whom to ask, and in which language.
-const KEPT: [&str; 22] = [
+const KEPT: [&str; 34] = [
     "PATH",
     "HOME",
     "USER",
@@ -48,6 +49,19 @@ const KEPT: [&str; 22] = [
     "DBUS_SYSTEM_BUS_ADDRESS",
     "SUDO_ASKPASS",
     "SSH_ASKPASS",
+    // Windows: the system's folders and the user's.
+    "ALLUSERSPROFILE",
+    "APPDATA",
+    "COMSPEC",
+    "LOCALAPPDATA",
+    "PATHEXT",
+    "PROGRAMDATA",
+    "SYSTEMDRIVE",
+    "SYSTEMROOT",
+    "TEMP",
+    "TMP",
+    "USERPROFILE",
+    "WINDIR",
 ];
 
 /// Bytes of either output that are kept.
@@ -101,9 +115,9 @@ pub struct Elevation {
 }
 
 impl Default for Elevation {
-    /// polkit's.
+    /// polkit's; on Windows, User Account Control.
     fn default() -> Self {
-        Self { command: vec!["pkexec".into()], probe: None, patience: PATIENCE }
+        Self { command: vec![platform::ELEVATION.into()], probe: None, patience: PATIENCE }
     }
 }
 
@@ -112,8 +126,15 @@ impl Default for Elevation {
 enum Kind {
     Pkexec,
     Sudo,
+    /// User Account Control, which is no command.
+    #[cfg(windows)]
+    Uac,
     Other,
 }
+
+/// The exit code of an elevation command on Windows that was refused, as the system itself says it (`ERROR_CANCELLED`).
+#[cfg(windows)]
+const CANCELLED: i32 = platform::elevate::REFUSED;
 
 impl Elevation {
     /// With a command other than the usual one.
@@ -125,6 +146,8 @@ impl Elevation {
         match self.command.first().map(|program| Path::new(program).file_name().unwrap_or_default()) {
             Some(name) if name == "pkexec" => Kind::Pkexec,
             Some(name) if name == "sudo" => Kind::Sudo,
+            #[cfg(windows)]
+            Some(name) if name == platform::ELEVATION => Kind::Uac,
             _ => Kind::Other,
         }
     }
@@ -143,6 +166,8 @@ impl Elevation {
                 let program = self.command.first().cloned().unwrap_or_default();
                 vec![program, "-n".into(), "--".into(), "true".into()]
             }
+            #[cfg(windows)]
+            (None, Kind::Uac) => return platform::is_elevated(),
             (None, Kind::Other) => return false,
         };
         let Some(mut command) = clean(&probe) else { return false };
@@ -154,12 +179,21 @@ impl Elevation {
         }
     }
 
+    /// Whether the prompt says nothing of what it is for, so that we must.
+    pub fn needs_words(&self) -> bool {
+        !matches!(self.kind(), Kind::Pkexec | Kind::Sudo | Kind::Other)
+    }
+
     /// Runs `program`, and gives what it said, line by line.
     ///
     /// # Errors
     /// [`Denied`]: nothing was installed, and why.
     pub async fn run(&self, program: &Path, arguments: &[&OsStr], terminal: Terminal) -> Result<String, Denied> {
         platform::can_elevate().map_err(|why| Denied::new(Outcome::Failed, why))?;
+        #[cfg(windows)]
+        if self.kind() == Kind::Uac {
+            return answer(platform::elevate(program, arguments, self.patience).await);
+        }
         let Some(mut command) = clean(&self.command) else {
             return Err(Denied::new(Outcome::Failed, "the elevation command is empty"));
         };
@@ -195,6 +229,19 @@ impl Elevation {
         std::mem::forget(session);
         let status = status.map_err(|error| Denied::new(Outcome::Failed, error.to_string()))?;
         verdict(self.kind(), status, &out, &err)
+    }
+}
+
+/// What User Account Control's answer means. What the installer said cannot be read across the two rights; it is in its log.
+#[cfg(windows)]
+fn answer(elevated: platform::Elevated) -> Result<String, Denied> {
+    use platform::Elevated::{Ended, Failed, Refused, StillRuns};
+    match elevated {
+        Ended(0) => Ok("Installed with the administrator's permission.".into()),
+        Ended(code) => Err(Denied::new(Outcome::Failed, format!("the installer ended with {code}; its log says why"))),
+        Refused => Err(Denied::new(Outcome::Refused, "the prompt was answered with no")),
+        StillRuns => Err(Denied::new(Outcome::Failed, "the installer takes very long, and goes on")),
+        Failed(error) => Err(Denied::new(Outcome::Failed, format!("the installer cannot be started: {error}"))),
     }
 }
 
@@ -247,6 +294,8 @@ fn verdict(kind: Kind, status: ExitStatus, out: &str, err: &str) -> Result<Strin
     let said = if last.is_empty() { format!("it ended with {status}") } else { escaped(last) };
     let has = |text: &str| err.contains(text);
     Err(match (kind, status.code()) {
+        #[cfg(windows)]
+        (Kind::Other, Some(CANCELLED)) => Denied::new(Outcome::Refused, "the prompt was answered with no"),
         (Kind::Pkexec, Some(126)) => Denied::new(Outcome::Refused, "the prompt was dismissed"),
         (Kind::Pkexec, Some(127)) => Denied::new(Outcome::NotAuthorised, format!("not authorised: {said}")),
         (Kind::Sudo, Some(1)) if has("no password was provided") || has("a password is required") => {

@@ -41,6 +41,7 @@ use crate::{
         elevation::{Denied, Elevation, Terminal},
         policy::{Attempt, Outcome},
     },
+    platform,
     profile::Found,
 };
 
@@ -69,7 +70,12 @@ impl Installation {
         let outcome = match only_one(&self.data) {
             Ok(_held) => {
                 let arguments = ["install".as_ref(), "--root".as_ref(), self.root.as_os_str()];
-                self.elevation.run(program, &arguments, terminal).await
+                match self.may_ask(version, terminal).await {
+                    true => self.elevation.run(program, &arguments, terminal).await,
+                    false => {
+                        Err(Denied { outcome: Outcome::Refused, detail: "the question was answered with no".into() })
+                    }
+                }
             }
             Err(detail) => return Err(Denied { outcome: Outcome::Failed, detail }),
         };
@@ -84,6 +90,22 @@ impl Installation {
             tracing::error!(%error, "the answer to the prompt cannot be kept; a restart may ask again sooner");
         }
         outcome
+    }
+}
+
+impl Installation {
+    /// Says who will ask for the administrator's rights, and why, where the system's own prompt does not.
+    async fn may_ask(&self, version: &protocol::Version, terminal: Terminal) -> bool {
+        if terminal == Terminal::Users || !self.elevation.needs_words() || self.elevation.is_quiet().await {
+            return true;
+        }
+        let text = format!(
+            "The mail server works with another version of Lockstep Connector: {version}.\n\n\
+             This computer has no Lockstep Updater, so Windows asks for an administrator's permission to install both. \
+             If it is not given, Lockstep Connector stays offline: mail that is here can be read, changes and outgoing mail \
+             are kept until it is upgraded.\n\nInstall it now?"
+        );
+        platform::announce("Lockstep Connector", &text, self.elevation.patience).await
     }
 }
 
@@ -109,7 +131,7 @@ pub fn elevation(root: &Path, users: Option<&[String]>) -> Elevation {
         #[serde(default)]
         elevation_probe: Option<Vec<String>>,
     }
-    let path = root.join("etc/lockstep/connector.toml");
+    let path = platform::settings(root).join("connector.toml");
     let machine = match std::fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text).unwrap_or_else(|error| {
             tracing::error!(%error, path = %path.display(), "the machine's settings are not used");
@@ -159,7 +181,7 @@ mod tests {
     #[test]
     fn the_users_command_goes_before_the_machines_and_that_before_the_usual_one() {
         let pc = tempfile::tempdir().unwrap();
-        assert_eq!(elevation(pc.path(), None).command, ["pkexec"]);
+        assert_eq!(elevation(pc.path(), None).command, [platform::ELEVATION]);
         std::fs::create_dir_all(pc.path().join("etc/lockstep")).unwrap();
         let file = pc.path().join("etc/lockstep/connector.toml");
         std::fs::write(&file, "elevation = [\"sudo\", \"-A\"]\nelevation_probe = [\"false\"]\n").unwrap();
@@ -167,7 +189,7 @@ mod tests {
         assert_eq!((machine.command, machine.probe), (vec!["sudo".into(), "-A".into()], Some(vec!["false".into()])));
         assert_eq!(elevation(pc.path(), Some(&["doas".into()])).command, ["doas"]);
         std::fs::write(&file, "elevation = 7").unwrap();
-        assert_eq!(elevation(pc.path(), None).command, ["pkexec"]);
+        assert_eq!(elevation(pc.path(), None).command, [platform::ELEVATION]);
     }
 
     #[test]

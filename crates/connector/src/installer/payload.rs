@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use protocol::{
     Admission, Directive, Version, admit,
     catalog::Entry,
-    device::{Device, ProductState},
+    device::{Device, ProductState, STABLE},
     product::{Platform, ProductId},
 };
 use release::{
@@ -39,9 +39,6 @@ use crate::{
     files, platform,
     server_client::{ServerClient, ServerError},
 };
-
-/// The channel whose releases a connector without an updater takes.
-const CHANNEL: &str = "stable";
 
 /// Why there is nothing to install from.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +164,7 @@ impl Workshop {
         let platform = Platform::current();
         let updater = trusted
             .catalog()
-            .of(&ProductId::updater(), &platform, CHANNEL)
+            .of(&ProductId::updater(), &platform, STABLE)
             .max_by_key(|entry| entry.release.version.clone())
             .cloned()
             .ok_or(PrepareError::NoUpdater(platform))?;
@@ -190,7 +187,7 @@ impl Workshop {
             disk_free: platform::disk_free(&self.dir),
             metadata_expires: Some(trusted.expires()),
             products: [(product.clone(), running)].into(),
-            ..Device::unknown(Platform::current(), CHANNEL)
+            ..Device::unknown(Platform::current(), STABLE)
         }
     }
 

@@ -10,30 +10,34 @@ use std::path::{Path, PathBuf};
 
 use protocol::Version;
 
-use crate::gate::Verdict;
+use crate::{gate::Verdict, platform};
 
 /// Starts the machine's connector.
 pub fn launcher(root: &Path) -> PathBuf {
-    root.join("opt/lockstep/updater/current/bin/lockstep-launcher")
+    platform::launcher(root)
 }
 
 /// Whether the updater is installed, running or not.
 pub fn updater_is_installed(root: &Path) -> bool {
-    launcher(root).is_file()
+    launcher(root).is_file() || platform::listed_updater(root).is_some()
+}
+
+/// What to say of an updater that is installed but does not answer: how the system lists it. `None`: it is not installed.
+pub fn silent_updater(root: &Path) -> Option<String> {
+    let version = platform::listed_updater(root).filter(|version| !version.is_empty());
+    let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+    updater_is_installed(root).then(|| format!("Lockstep Updater{version} is installed and does not answer"))
 }
 
 /// The machine's active connector.
 pub fn connector(root: &Path) -> Option<Version> {
-    let product = root.join("opt/lockstep/connector");
-    let current = product.join("current");
-    let version = std::fs::read_link(&current).ok()?.file_name()?.to_str()?.parse().ok()?;
-    current.is_dir().then_some(version)
+    platform::active_version(&platform::programs(root).join("connector"))
 }
 
 /// Whether `program` is the machine's own, whichever version.
 pub fn is_machines_own(root: &Path, program: &Path) -> bool {
     let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    canonical(program).starts_with(canonical(&root.join("opt/lockstep/connector")))
+    canonical(program).starts_with(canonical(&platform::programs(root).join("connector")))
 }
 
 /// Whether the machine's connector is to go on in place of the running one, which is this user's own.
@@ -86,6 +90,17 @@ mod tests {
                 "{machines}"
             );
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_updater_that_does_not_answer_is_told_from_one_that_is_not_there() {
+        let pc = tempfile::tempdir().unwrap();
+        assert_eq!(silent_updater(pc.path()), None);
+        let launcher = launcher(pc.path());
+        std::fs::create_dir_all(launcher.parent().unwrap()).unwrap();
+        std::fs::write(launcher, "").unwrap();
+        assert_eq!(silent_updater(pc.path()).as_deref(), Some("Lockstep Updater is installed and does not answer"));
     }
 
     #[cfg(unix)]

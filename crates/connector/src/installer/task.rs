@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use protocol::{Decision, Directive, Version};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     Installation,
@@ -56,6 +56,8 @@ pub struct Task {
     pub gate: Arc<GateKeeper>,
     /// What the site's server says.
     pub told: watch::Receiver<Option<Told>>,
+    /// Told when the user says: now.
+    pub users_word: Arc<Notify>,
 }
 
 /// Runs until the machine's connector is to take over.
@@ -69,13 +71,19 @@ pub async fn run(mut task: Task) {
     if let Some(last) = memory::load(&task.installation.data) {
         task.show(Some(Installer::after(&last, None)));
     }
+    let mut by_user = false;
     loop {
         if task.is_relieved().await {
             return;
         }
         let told = task.told.borrow_and_update().clone();
         if !task.has_updater() {
-            task.consider(told.as_ref(), &mut probed, &mut troubled).await;
+            if std::mem::take(&mut by_user) {
+                troubled.over();
+                task.install_for_user(told.as_ref(), &mut troubled).await;
+            } else {
+                task.consider(told.as_ref(), &mut probed, &mut troubled).await;
+            }
             if task.has_updater() {
                 // It has just been installed: no need to wait.
                 continue;
@@ -83,6 +91,7 @@ pub async fn run(mut task: Task) {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
+            () = task.users_word.notified() => by_user = true,
             // The check-in lives as long as this task.
             _ = task.told.changed() => {}
         }
@@ -196,6 +205,18 @@ impl Task {
             Answer::Ask | Answer::AskQuietly if troubled.waits(&told.directive.decision) => {}
             Answer::Ask | Answer::AskQuietly => self.install(told, version, troubled).await,
         }
+    }
+
+    /// The user's word counts as much as the policy's: also for what was only to be staged.
+    async fn install_for_user(&self, told: Option<&Told>, troubled: &mut Troubled) {
+        let Some((told, version)) = told.and_then(|told| Some((told, told.directive.decision.version()?))) else {
+            return;
+        };
+        let mut now = told.clone();
+        if matches!(now.directive.decision, Decision::Stage { .. }) {
+            now.directive.decision = Decision::Recommended { version: version.clone() };
+        }
+        self.install(&now, version, troubled).await;
     }
 
     async fn is_quiet(&self, probed: &mut Probed) -> bool {

@@ -36,9 +36,8 @@ struct Noted {
 }
 
 /// Tells, for as long as it is polled.
-pub async fn run(store: StoreHandle, gate: Arc<GateKeeper>, user: String) {
+pub async fn run(store: StoreHandle, gate: Arc<GateKeeper>, user: String, mut desktop: Desktop) {
     let mut states = gate.subscribe();
-    let mut desktop = Desktop::default();
     loop {
         let state = states.borrow_and_update().clone();
         let known = (state.cut_off.clone(), state.permits);

@@ -10,7 +10,10 @@ mod unix;
 #[cfg(unix)]
 pub use unix::*;
 
+#[cfg(any(windows, test))]
+pub(crate) mod values;
+
 #[cfg(windows)]
-mod windows;
+pub(crate) mod windows;
 #[cfg(windows)]
 pub use windows::*;

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{File, OpenOptions, Permissions},
+    io::IsTerminal,
     os::unix::{
         fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
         process::CommandExt,
@@ -11,6 +12,14 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+use protocol::Version;
+
+/// Name of the way to the administrator's rights that is taken where nothing else is configured: polkit's.
+pub const ELEVATION: &str = "pkexec";
+
+/// Whether what starts the machine's connector when somebody logs in is the machine's affair: no, each user's.
+pub const MACHINE_STARTS_IT: bool = false;
 
 /// The PC's name as the kernel knows it (uname(2)).
 pub fn hostname() -> String {
@@ -33,12 +42,52 @@ pub fn make_private(path: &Path, is_directory: bool) -> std::io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(if is_directory { 0o700 } else { 0o600 }))
 }
 
-/// Makes renames in a directory durable.
+/// Replaces `to` by `from`, in the same directory, in one step that has reached the disk when this returns.
 ///
 /// # Errors
 /// From the file system.
-pub fn sync_directory(path: &Path) -> std::io::Result<()> {
-    File::open(path)?.sync_all()
+pub fn replace_durably(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)?;
+    File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The machine's settings, which only an administrator can write.
+pub fn settings(root: &Path) -> PathBuf {
+    root.join("etc/lockstep")
+}
+
+/// The programs that are installed for everybody.
+pub fn programs(root: &Path) -> PathBuf {
+    root.join("opt/lockstep")
+}
+
+/// What starts the machine's connector.
+pub fn launcher(root: &Path) -> PathBuf {
+    root.join("opt/lockstep/updater/current/bin/lockstep-launcher")
+}
+
+/// The version that a product's `current` leads to.
+pub fn active_version(product: &Path) -> Option<Version> {
+    let current = product.join("current");
+    let version = std::fs::read_link(&current).ok()?.file_name()?.to_str()?.parse().ok()?;
+    current.is_dir().then_some(version)
+}
+
+/// The updater's version among the installed programs. `None`: it is not there, or [`launcher`] says as much.
+pub fn listed_updater(_root: &Path) -> Option<String> {
+    None
+}
+
+/// Asks for the mail password of `user` on the terminal.
+///
+/// # Errors
+/// From the terminal, or when there is none.
+pub fn ask_password(user: &str) -> std::io::Result<String> {
+    if !std::io::stdin().is_terminal() {
+        let help = "there is no terminal to ask for the password; give it on standard input with --password-stdin";
+        return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, help));
+    }
+    rpassword::prompt_password(format!("Mail password of {user}: "))
 }
 
 /// Where a user's data belongs (XDG Base Directory Specification): `$XDG_DATA_HOME` or `~/.local/share`.
@@ -114,6 +163,12 @@ pub fn disk_free(path: &Path) -> Option<u64> {
 /// Never, on Linux.
 pub fn can_elevate() -> Result<(), &'static str> {
     Ok(())
+}
+
+/// Polkit's prompt and sudo's say themselves what they are for.
+#[expect(clippy::unused_async, reason = "the same on every system")]
+pub async fn announce(_title: &str, _text: &str, _patience: Duration) -> bool {
+    true
 }
 
 /// This process as `pkcheck --process` wants it: number, start time, user. The number alone could be another process's

@@ -30,6 +30,8 @@ pub(super) struct Keeper {
     pub gate: Arc<GateKeeper>,
     pub progress: Arc<Progress>,
     pub answered: watch::Receiver<Option<Timestamp>>,
+    /// The status, for others in this program.
+    pub shown: watch::Sender<Option<Status>>,
 }
 
 impl Keeper {
@@ -112,7 +114,9 @@ impl Keeper {
             pid: std::process::id(),
             migration: None,
         };
-        status.save(&self.data).map_err(|e| e.to_string())
+        let saved = status.save(&self.data).map_err(|e| e.to_string());
+        self.shown.send_replace(Some(status));
+        saved
     }
 }
 

@@ -105,6 +105,8 @@ pub struct Progress {
     pub problem: watch::Sender<Option<String>>,
     /// The mail server refused the login: the password may have to be read again.
     pub login_refused: Notify,
+    /// The user wants it all the same on both sides, now.
+    pub wanted: Notify,
 }
 
 /// Keeps both sides the same for as long as the future is polled; dropping it at any point is safe.
@@ -161,6 +163,7 @@ pub async fn run(
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = progress.wanted.notified() => backoff.reset(),
             // A new password or address is tried at once.
             _ = settings.changed() => {
                 backoff.reset();
@@ -288,6 +291,7 @@ impl Worker<'_> {
                     tokio::time::sleep(GATHER).await;
                 }
                 () = self.inbox.wake.notified() => {}
+                () = self.progress.wanted.notified() => pass.reset_immediately(),
                 _ = pass.tick() => {
                     self.replay().await?;
                     due = self.folders().await?.into();

@@ -10,6 +10,8 @@ pub mod program;
 pub mod proxy;
 pub mod site;
 pub mod vendor;
+#[cfg(target_os = "linux")]
+pub mod windows_pc;
 
 use std::{
     path::Path,

@@ -16,12 +16,18 @@ use sha2::{Digest, Sha256};
 pub struct Vendor {
     dir: PathBuf,
     key: SigningKey,
+    platform: Platform,
 }
 
 impl Vendor {
     pub fn new(dir: &Path, key: [u8; 32]) -> Self {
         fs::create_dir_all(dir.join("repo/metadata")).unwrap();
-        Self { dir: dir.to_owned(), key: SigningKey::from_bytes(&key) }
+        Self { dir: dir.to_owned(), key: SigningKey::from_bytes(&key), platform: Platform::current() }
+    }
+
+    /// Publishes for PCs with Windows from now on.
+    pub fn for_windows(self) -> Self {
+        Self { platform: Platform { os: "windows".into(), arch: "x86_64".into() }, ..self }
     }
 
     pub fn repository(&self) -> PathBuf {
@@ -42,12 +48,18 @@ impl Vendor {
         self.write("1.root.json", "root", 1, json!({"consistent_snapshot": true, "keys": keys, "roles": roles}));
         let mut targets = serde_json::Map::new();
         for version in connectors {
-            let files = [("bin/lockstep-connector", format!("connector {version}\n"))];
+            let files = [("bin/lockstep-connector", format!("connector {version}\n").into_bytes())];
             targets.extend([self.release("connector", version, &files)]);
         }
         for version in updaters {
-            let files =
-                [("bin/lockstep-updater", installer(version, program)), ("bin/lockstep-launcher", LAUNCHER.to_owned())];
+            let files = match self.platform.os.as_str() {
+                // There one program is both, and made beforehand.
+                "windows" => vec![("bin/lockstep-updater.exe", fs::read(program).unwrap())],
+                _ => vec![
+                    ("bin/lockstep-updater", installer(version, program).into_bytes()),
+                    ("bin/lockstep-launcher", LAUNCHER.into()),
+                ],
+            };
             targets.extend([self.release("updater", version, &files)]);
         }
         self.write(&format!("{n}.targets.json"), "targets", n, json!({"targets": targets}));
@@ -55,14 +67,14 @@ impl Vendor {
         self.write("timestamp.json", "timestamp", n, json!({"meta": {"snapshot.json": {"version": n}}}));
     }
 
-    fn release(&self, product: &str, version: &str, files: &[(&str, String)]) -> (String, Value) {
+    fn release(&self, product: &str, version: &str, files: &[(&str, Vec<u8>)]) -> (String, Value) {
         let content = self.dir.join(format!("{product}-{version}"));
         fs::create_dir_all(content.join("bin")).unwrap();
         for (path, text) in files {
-            fs::write(content.join(path), text).unwrap();
+            fs::write(content.join(path), text.as_slice()).unwrap();
             fs::set_permissions(content.join(path), fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let platform = Platform::current();
+        let platform = self.platform.clone();
         let description = Description {
             product: product.parse().unwrap(),
             version: version.parse().unwrap(),

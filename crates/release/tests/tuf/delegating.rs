@@ -72,8 +72,22 @@ fn a_floor_from_the_key_of_one_product_holds_for_that_product_alone() {
     foreign["custom"]["lockstep"]["floor"] = "50.0.0".into();
     let says = json!({ "mailer/m-1.0.0.lpk": own, "mailer/c-50.0.0.lpk": foreign });
     let trusted = read(&delegating(&["mailer/*"], says));
-    let floor = |product: &str| trusted.catalog().floor(&product.parse().unwrap()).map(ToString::to_string);
+    let floor = |product: &str| trusted.catalog().floor(&product.parse().unwrap(), "stable").map(ToString::to_string);
     assert_eq!((floor("mailer").as_deref(), floor("connector")), (Some("1.0.0"), None));
+}
+
+#[test]
+fn a_floor_and_a_withdrawal_from_the_key_of_one_channel_hold_for_that_channel_alone() {
+    let mut beta = claim("connector", "beta", "7.4.0");
+    beta["custom"]["lockstep"]["floor"] = "7.4.0".into();
+    beta["custom"]["lockstep"]["withdraws"] = json!(["7.2.0"]);
+    let trusted = read(&delegating(&["connector/beta/*"], json!({ "connector/beta/c-7.4.0.lpk": beta })));
+    let (product, version) = ("connector".parse().unwrap(), "7.2.0".parse().unwrap());
+    let said = |channel: &str| {
+        let catalog = trusted.catalog();
+        (catalog.floor(&product, channel).is_some(), catalog.is_withdrawn(&product, channel, &version))
+    };
+    assert_eq!((said("stable"), said("beta")), ((false, false), (true, true)));
 }
 
 #[test]

@@ -121,6 +121,8 @@ pub struct Setup<S> {
     pub version: Version,
     /// The PC's name.
     pub hostname: String,
+    /// The channel whose releases the PC takes.
+    pub channel: String,
     /// The machine's policy.
     pub policy: Option<UpgradePolicy>,
     /// The rest of it.
@@ -379,7 +381,7 @@ impl<S: Source> Driver<S> {
                 self.known = Some((now, std::time::Instant::now()));
                 let products: Vec<_> = metadata.catalog.entries.iter().map(|e| e.release.product.clone()).collect();
                 for product in products {
-                    let floor = metadata.catalog.floor(&product).cloned();
+                    let floor = metadata.catalog.floor(&product, &self.setup.channel).cloned();
                     let remembered = self.setup.record.product_mut(&product);
                     remembered.floor = remembered.floor.take().max(floor);
                 }
@@ -562,6 +564,7 @@ impl<S: Source> Driver<S> {
             report::Pc {
                 hostname: &self.setup.hostname,
                 platform: Platform::current(),
+                channel: &self.setup.channel,
                 updater: &self.setup.version,
                 policy: self.setup.policy,
                 machine: &self.setup.machine,

@@ -18,9 +18,6 @@ use crate::{
     slots::Observed,
 };
 
-/// The release channel that this version of the updater takes.
-pub const CHANNEL: &str = "stable";
-
 /// What is true of the whole PC.
 #[derive(Debug)]
 pub struct Pc<'a> {
@@ -28,6 +25,8 @@ pub struct Pc<'a> {
     pub hostname: &'a str,
     /// What it runs on.
     pub platform: Platform,
+    /// The channel whose releases it takes.
+    pub channel: &'a str,
     /// This program's version.
     pub updater: &'a Version,
     /// The machine's policy.
@@ -92,7 +91,7 @@ pub fn device<'a>(
         id: String::new(),
         hostname: pc.hostname.to_owned(),
         platform: pc.platform,
-        channel: CHANNEL.into(),
+        channel: pc.channel.into(),
         updater: Some(pc.updater.clone()),
         policy: pc.policy,
         machine: pc.machine.clone(),
@@ -193,7 +192,7 @@ mod tests {
     fn every_decision_is_explained() {
         let version = Version::new(7, 3, 0);
         let deadline = Timestamp::UNIX_EPOCH;
-        let site = Device::unknown(Platform::current(), CHANNEL);
+        let site = Device::unknown(Platform::current(), "stable");
         let machine = Device { policy: Some(UpgradePolicy::Ask), ..site.clone() };
         let words: Vec<_> = [
             Decision::Current,
@@ -215,6 +214,7 @@ mod tests {
         let wanted = directive(Decision::Recommended { version: Version::new(0, 2, 0) });
         let pc = Pc {
             hostname: "pc",
+            channel: "stable",
             platform: Platform::current(),
             updater: &version,
             policy: None,

@@ -17,6 +17,8 @@ use protocol::{Refusal, Version, ipc::Verb, product::Platform};
 use release::package::Manifest;
 use serde::Serialize;
 
+use protocol::device::STABLE;
+
 use super::{InstallError, Product, disk, payload, place};
 use crate::{
     ipc::client::ask,
@@ -111,7 +113,7 @@ fn better_not(
     {
         return Ok(Some(format!("{product} {active} stays: {version} was rolled back here: {}", failed.reason)));
     }
-    let signed = payload::known(layout).and_then(|known| known.catalog().floor(product).cloned());
+    let signed = payload::known(layout).and_then(|known| known.catalog().floor(product, STABLE).cloned());
     match signed.max(remembered.floor) {
         Some(floor) if *version < floor => below(product, version, floor, observed),
         _ => Ok(None),

@@ -17,7 +17,7 @@ use std::{
 use protocol::{
     Admission, Decision, Directive, Timestamp,
     catalog::Entry,
-    device::{Device, ProductState},
+    device::{Device, ProductState, STABLE},
     policy::UpgradePolicy,
     product::{Platform, ProductId},
 };
@@ -25,7 +25,6 @@ use release::tuf::{DirectoryFetch, Repository, Trusted, Verifier, consistent_tar
 
 use super::{InstallError, disk, folder::Folder, trust::Root};
 use crate::{
-    driver::report::CHANNEL,
     layout::Layout,
     platform,
     record::Record,
@@ -128,7 +127,7 @@ impl Payload {
             let Some(entry) = self.trusted.catalog().entries.iter().find(|e| e.target == **path) else { continue };
             let release = &entry.release;
             let ours = [ProductId::updater(), ProductId::connector()].contains(&release.product);
-            if !ours || release.platform != Platform::current() || release.channel != CHANNEL {
+            if !ours || release.platform != Platform::current() || release.channel != STABLE {
                 continue;
             }
             if let Some(other) = found.insert(release.product.clone(), entry) {
@@ -169,7 +168,7 @@ impl Payload {
         for (entry, observed) in entries.iter().zip(observed) {
             let product = &entry.release.product;
             let remembered = record.product(product);
-            let floor = known.and_then(|k| k.catalog().floor(product)).cloned().max(remembered.floor);
+            let floor = known.and_then(|k| k.catalog().floor(product, STABLE)).cloned().max(remembered.floor);
             let installed = observed.current.clone();
             let state = ProductState { installed, floor, failed: remembered.failed, ..ProductState::default() };
             products.insert(product.clone(), state);
@@ -180,7 +179,7 @@ impl Payload {
             disk_free: platform::free_space(&layout.products()),
             metadata_expires: Some(self.trusted.expires()),
             products,
-            ..Device::unknown(Platform::current(), CHANNEL)
+            ..Device::unknown(Platform::current(), STABLE)
         }
     }
 

@@ -3,6 +3,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use protocol::{
+    device::{STABLE, is_channel},
     hold::{Hold, MAX_HOLDS},
     policy::{DowngradePolicy, UpgradePolicy},
     terms::MachinePolicy,
@@ -26,6 +27,9 @@ pub struct Settings {
     pub time_zone: Option<String>,
     /// What the windows bind.
     pub maintenance_for: For,
+    /// The channel whose releases this computer takes, such as `"beta"`. Without it: `stable`.
+    #[serde(deserialize_with = "channel")]
+    pub channel: Option<String>,
     /// What is held: `["connector 7.3.1", "updater", "*"]`.
     #[serde(deserialize_with = "holds")]
     pub hold: Vec<Hold>,
@@ -43,6 +47,11 @@ pub enum For {
 }
 
 impl Settings {
+    /// The channel whose releases this computer takes.
+    pub fn channel(&self) -> &str {
+        self.channel.as_deref().unwrap_or(STABLE)
+    }
+
     /// As the decision takes it. `now` is for the offset of a time zone without a name.
     pub fn machine(&self, now: Timestamp) -> MachinePolicy {
         let windows = self.maintenance.clone().map(|weekly| Windows {
@@ -74,6 +83,14 @@ fn windows<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<Window>>, 
         return Err(D::Error::custom(format!("at most {MAX_WINDOWS} maintenance windows are accepted")));
     }
     Ok(Some(windows))
+}
+
+fn channel<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
+    let name = String::deserialize(reader)?;
+    if !is_channel(&name) {
+        return Err(D::Error::custom(format!("{name:?} is not a channel: 1 to 32 characters of a-z and '-'")));
+    }
+    Ok(Some(name))
 }
 
 fn holds<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<Hold>, D::Error> {
@@ -110,6 +127,7 @@ downgrade = "never"
 maintenance = ["Sat 02:00-05:00", "Mon-Fri 22:00-23:30"]
 time_zone = "Europe/Prague"
 maintenance_for = "all"
+channel = "beta"
 hold = ["connector 7.3.1", "updater"]
 "#,
         )
@@ -119,6 +137,7 @@ hold = ["connector 7.3.1", "updater"]
         let windows = machine.windows.unwrap();
         assert_eq!(windows.to_string(), "Sat 02:00-05:00; Mon-Fri 22:00-23:30 Europe/Prague, required upgrades too");
         assert_eq!((machine.downgrade, machine.holds.len()), (Some(DowngradePolicy::Never), 2));
+        assert_eq!((settings.channel(), Settings::default().channel()), ("beta", "stable"));
         assert_eq!(read("").unwrap(), Settings::default());
         assert!(Settings::default().machine(Timestamp::UNIX_EPOCH).windows.is_none(), "the site decides");
         let none = read("[policy]\nmaintenance = []\n").unwrap().machine(Timestamp::UNIX_EPOCH);
@@ -132,6 +151,7 @@ hold = ["connector 7.3.1", "updater"]
             ("[policy]\nmaintenance = [\"Sat 2-5\"]\n", "Sat 02:00-05:00"),
             ("[policy]\ntime_zone = \"Mars\"\n", "Europe/Prague"),
             ("[policy]\nhold = [\"Connector!\"]\n", "something to hold"),
+            ("[policy]\nchannel = \"Beta 2\"\n", "not a channel"),
             ("[policy]\nholds = []\n", "holds"),
         ] {
             let error = read(text).unwrap_err();

@@ -162,6 +162,7 @@ impl Machine {
             source: self.world.clone(),
             version: Version::new(0, 1, 0),
             hostname: "pc".into(),
+            channel: "stable".into(),
             policy: None,
             machine: Default::default(),
             clock: Timestamp::now,

@@ -151,6 +151,7 @@ impl Rig {
             source: world.clone(),
             version: Version::new(0, 1, 0),
             hostname: "pc-ready".into(),
+            channel: "stable".into(),
             policy: None,
             machine: Default::default(),
             clock,

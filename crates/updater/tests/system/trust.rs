@@ -1,7 +1,10 @@
 //! The site's server is taken over: it has the TLS key, the database, and every device's trust, but no key of the vendor's.
 //! The real service installs nothing of what it offers, says so in words, here and there, and recovers by itself.
 
+use std::fs;
+
 use protocol::product::Platform;
+use serde_json::json;
 
 use crate::{
     site::{Service, Site, place},
@@ -89,6 +92,28 @@ fn signed_metadata_with_other_bytes_behind_it_installs_nothing() {
     case.site.world.lock().unwrap().targets.insert(signed.path(), forged);
     case.refuses(&["7.4.0 could not be made ready", "is not what the vendor signed"]);
     case.recovers();
+}
+
+#[test]
+fn a_pc_takes_its_own_channel_and_what_another_channel_says_is_nothing_to_it() {
+    let case = case();
+    let mut releases = case.vendor.releases.clone();
+    let mut beta = Release::script("connector", "7.4.0", "exec sleep 1000");
+    beta.channel = "beta".into();
+    beta.facts = json!({ "floor": "7.4.0", "withdraws": ["7.3.0"] });
+    releases.push(beta);
+    let vendor = case.vendor.next(&releases);
+    case.site.honest(&vendor, "7.4.0");
+    case.site.orders("7.4.0");
+    case.refuses(&["the site offers 7.4.0, which the vendor has not signed"]);
+
+    let (settings, root) = (case.pc.layout.settings(), case.pc.layout.root().to_owned());
+    fs::write(&settings, "[policy]\nchannel = \"beta\"\n").unwrap();
+    lockstep_updater::platform::set_mode(&settings, 0o644).unwrap();
+    drop(case.pc);
+    let pc = Service::start(&root, std::path::Path::new(crate::vendor::UPDATER));
+    pc.wait("7.4.0 is active", || pc.connector() == "7.4.0");
+    assert_eq!(case.site.last_report().unwrap().channel, "beta");
 }
 
 #[test]
