@@ -334,8 +334,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path()).unwrap();
         fs::create_dir_all(layout.etc()).unwrap();
-        let signs =
-            ["'", "\"", "\\", "@", "<", ">", "%", " ", "/", "#", "?", ":", "%27", "%40x%22", "{", "é", "'@\" <%\\"];
+        let signs = ["'", "\"", "\\", "@", "<", ">", "%", " ", "/", "#", "?", ":", "%27", "%40x%22", "{", "é"];
         for sign in signs {
             let password = format!("FIRST{sign}HUNTER2");
             let address = format!("http://kim:{password}@proxy.example.test:3128");
