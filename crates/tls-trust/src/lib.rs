@@ -64,6 +64,12 @@ pub fn system_and(certificates: Option<&str>) -> Result<ClientConfig, TlsTrustEr
     with_verifier(provider, Arc::new(verifier))
 }
 
+/// Whether an error, its causes not looked at, is one of TLS: both sides were there, and the handshake or a record failed.
+pub fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || within.is_some_and(|error| error.is::<rustls::Error>())
+}
+
 fn with_verifier(
     provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,

@@ -85,6 +85,36 @@ pub enum ClientError {
     Profile(&'static str),
 }
 
+impl ClientError {
+    /// Whether the server, or what stands in its place, was reached, but not understood, or did not understand: the sign of a
+    /// program that cannot speak to it. A network that is down is none, nor is a server that has trouble of its own.
+    pub fn is_misunderstanding(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => is_misunderstood(source),
+            Self::Refused { status, .. } => {
+                let busy = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status);
+                (status.is_client_error() || status.is_redirection()) && !busy
+            }
+            Self::Malformed(_) | Self::TooLong(_) | Self::BadDevice => true,
+            Self::Identity(_) | Self::Tls(_) | Self::Transport(_) | Self::Profile(_) => false,
+        }
+    }
+}
+
+/// TLS that both sides begin and do not finish, or an answer that is not HTTP. Whatever the system says of the connection itself
+/// is the network's.
+fn is_misunderstood(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
+    let mut of_the_network = error.is_connect() || error.is_timeout();
+    for cause in causes {
+        if tls_trust::is_tls_error(cause) {
+            return true;
+        }
+        of_the_network |= cause.is::<std::io::Error>();
+    }
+    !of_the_network
+}
+
 mod lean;
 
 /// The site's server, as this PC sees it.

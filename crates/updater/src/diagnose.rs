@@ -155,7 +155,7 @@ fn about(layout: &Layout, version: &str, now: Timestamp) -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let system = release.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown").trim_matches('"');
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let free = platform::free_space(layout.root()).map_or("unknown".into(), |b| format!("{b} bytes"));
+    let free = crate::download::room::free_for(&layout.products()).map_or("unknown".into(), |b| format!("{b} bytes"));
     let who = if platform::is_root() { "root" } else { "a user, so only what a user may see" };
     format!(
         "made       {now:.0}\nby         {who}\nupdater    {version}\nplatform   {}\nsystem     {system}\nkernel     {}\nroot       {}\nfree disk  {free}\n",

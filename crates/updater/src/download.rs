@@ -13,7 +13,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Seek},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -178,6 +178,24 @@ impl Downloads {
         let made = tokio::task::spawn_blocking(move || room.make(&part, length)).await;
         made.map_err(|e| self.disk(io::Error::other(e)))??;
         Ok(())
+    }
+
+    /// Sees to it that there is room for what a verified package unpacks to, as its manifest says; leaves the file at its
+    /// beginning. A package without a manifest is for unpacking to refuse.
+    ///
+    /// # Errors
+    /// [`FetchError`]; then it should not be unpacked.
+    pub async fn make_room_for_content(&self, mut package: File, wanted: Wanted<'_>) -> Result<File, FetchError> {
+        let (room, part) = (self.room.clone(), self.dir.join(partial_name(wanted.sha256)));
+        let looking = move || -> io::Result<(File, Result<(), room::NoRoom>)> {
+            let manifest = release::package::read_manifest(&mut package);
+            package.rewind()?;
+            Ok((package, manifest.map_or(Ok(()), |manifest| room.make_for_content(&part, manifest.content_size()))))
+        };
+        let looked = tokio::task::spawn_blocking(looking).await.map_err(io::Error::other).flatten();
+        let (package, made) = looked.map_err(|source| self.disk(source))?;
+        made?;
+        Ok(package)
     }
 
     /// The client for other places is made when it is needed, and not kept: the system's authorities take some memory.

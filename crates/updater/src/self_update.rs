@@ -3,7 +3,9 @@
 //! The updater is staged, activated and settled as every product is. What differs is who finds out whether the new
 //! version works: it must come up in the old one's place. So before it switches, the old version puts the new one on trial (a
 //! file), then ends; the supervisor starts what is active now; and the new version ends the trial once it has recovered, has
-//! bound its socket, and has been in touch with the site's server or, should that be out of reach, has run for a while.
+//! bound its socket, and has been in touch with the site's server or, should that be out of reach, has run for a while. One that
+//! reaches the server which the old one has spoken to, and again and again is not understood, gives up: nobody could send it the
+//! next version.
 //! If it does not, the supervisor goes back, and leaves a second file for the old version to report from.
 //!
 //! The files' format stands in `bin/supervisor/trial.rs`. What the new version has written into the state file, the old
@@ -33,6 +35,14 @@ pub const AT_LEAST: Duration = Duration::from_secs(5);
 /// A new version that runs this long works, even when the site's server is out of reach. Shorter than the supervisor's
 /// patience.
 pub const ALONE: Duration = Duration::from_secs(60);
+
+/// So many check-ins in a row that reach the server and are not understood tell that the new version cannot speak to it, where
+/// the old one could within [`LATELY`].
+pub const MISUNDERSTANDINGS: u32 = 3;
+/// While there are fewer, the trial goes on for so long. Shorter than the supervisor's patience, too.
+pub const UNDECIDED: Duration = Duration::from_secs(150);
+/// What the old version knew of the server no longer ago than this counts.
+pub const LATELY: Duration = Duration::from_secs(24 * 3600);
 
 /// A version of the updater that has not come up yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +76,17 @@ pub fn end(layout: &Layout, disk: &dyn Disk) -> io::Result<()> {
     disk.remove_file(&layout.trial())?;
     disk.sync_dir(&layout.state_dir())?;
     disk.remove_file(&layout.state_before())
+}
+
+/// The version on trial, which is this one, finds that it does not work: once it has ended, the supervisor goes back.
+///
+/// # Errors
+/// Whatever the disk says; then it is still on trial.
+pub fn give_up(layout: &Layout, disk: &dyn Disk, failed: &FailedVersion) -> io::Result<()> {
+    let reason: String = failed.reason.chars().filter(|c| !c.is_control()).collect();
+    let (version, at) = (&failed.version, failed.at.as_second());
+    let text = format!("lockstep-trial-failed 1\nversion {version}\nat {at}\nreason {reason}\n");
+    replace_file(disk, &layout.trial_failed(), text.as_bytes())
 }
 
 /// Which version is on trial.

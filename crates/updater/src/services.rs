@@ -5,7 +5,7 @@
 //! | a unit that nobody signed | the name comes from the active version's signed manifest only, and has a plain form ([`UnitName`]) |
 //! | another `systemctl` by PATH, a preloaded library | an absolute path, an empty environment, `/` as working directory, no shell |
 //! | a user's processes that crash on purpose | only systemd's own count of the unit's restarts counts |
-//! | a service manager that does not answer | a deadline for each question ([`PATIENCE`]) |
+//! | a service manager that does not answer | a deadline for each question ([`PATIENCE`]), which is asked again ([`AGAIN`]) |
 //! | a service that the administrator has stopped | it is not started again ([`Unit::is_wanted`]) |
 
 use std::{
@@ -20,6 +20,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// systemd answers within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A question that cannot be asked, or that systemd does not answer, is asked again for so long: while systemd is executed anew
+/// (`daemon-reexec`), or no process can be made. Neither says anything about a service.
+const AGAIN: Duration = Duration::from_secs(20);
 /// How often a restarted service is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// What is asked about a unit.
@@ -124,12 +127,12 @@ impl Systemd {
     /// In words for people: what could not be done, or what is wrong with the service.
     pub async fn restart_and_watch(&self, unit: &UnitName, rule: &Health, first: bool) -> Result<bool, String> {
         let words = |error: ServicesError| crate::words(&error);
-        let before = self.look(unit).await.map_err(words)?;
+        let before = self.look_patiently(unit).await.map_err(words)?;
         if !before.is_wanted(first) {
             tracing::info!(%unit, "does not run, and is left alone");
             return Ok(false);
         }
-        self.restart(unit).await.map_err(words)?;
+        self.restart_patiently(unit).await.map_err(words)?;
         self.watch(unit, rule, &before.instance).await.map(|()| true)
     }
 
@@ -145,9 +148,23 @@ impl Systemd {
         let words = |error: ServicesError| crate::words(&error);
         let seconds = |n: u16| Duration::from_secs(n.into());
         let deadline = Instant::now() + seconds(rule.ready_seconds);
-        let mut until = None;
+        let (mut until, mut unanswered) = (None, None);
         loop {
-            let now = self.look(unit).await.map_err(words)?;
+            let now = match self.look(unit).await {
+                Ok(now) => now,
+                Err(error @ ServicesError::Unknown(_)) => return Err(words(error)),
+                // Nothing was said about the unit.
+                Err(error) => {
+                    let (at, latest) = (Instant::now(), until.map_or(deadline, |u| u + seconds(rule.ready_seconds)));
+                    if at >= latest.max(*unanswered.get_or_insert(at) + AGAIN) {
+                        return Err(words(error));
+                    }
+                    tracing::debug!(%unit, error = words(error), "asked again");
+                    sleep(LOOK).await;
+                    continue;
+                }
+            };
+            unanswered = None;
             // A version that crashed again and again until now has had new instances by itself: theirs is the count until
             // the restart is done.
             let is_new = !now.has_job && now.instance != before && !now.instance.is_empty();
@@ -174,6 +191,30 @@ impl Systemd {
                     return Err(format!("{unit} was not active within {} seconds ({})", rule.ready_seconds, now.state));
                 }
                 _ => sleep(LOOK).await,
+            }
+        }
+    }
+
+    async fn look_patiently(&self, unit: &UnitName) -> Result<Unit, ServicesError> {
+        let until = Instant::now() + AGAIN;
+        loop {
+            match self.look(unit).await {
+                Err(ServicesError::Refused { .. } | ServicesError::Failed(_)) if Instant::now() < until => {
+                    sleep(LOOK).await
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn restart_patiently(&self, unit: &UnitName) -> Result<(), ServicesError> {
+        let until = Instant::now() + AGAIN;
+        loop {
+            match self.restart(unit).await {
+                Err(ServicesError::Refused { .. } | ServicesError::Failed(_)) if Instant::now() < until => {
+                    sleep(LOOK).await
+                }
+                answered => return answered,
             }
         }
     }
@@ -251,5 +292,32 @@ mod tests {
         let unit = "web.service".parse().unwrap();
         let said = nowhere.restart_and_watch(&unit, &Health::default(), false).await.unwrap_err();
         assert_eq!(said, "web.service cannot be restarted: systemd does not run on this computer");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_question_that_systemd_does_not_answer_says_nothing_about_the_service() {
+        // Each first question about the service, before its restart and after it, comes to nothing, and so does the first restart.
+        let script = r#"#!/bin/sh
+            dir=${0%/*}
+            fails_once() { [ -e "$dir/$1" ] || { : > "$dir/$1"; echo "Failed to connect to bus: Connection refused" >&2; exit 1; }; }
+            case $1 in
+            show)
+                instance=before
+                if [ -e "$dir/restarted" ]; then fails_once after; fails_once again; instance=after; else fails_once early; fi
+                echo LoadState=loaded; echo ActiveState=active; echo InvocationID=$instance; echo NRestarts=0;;
+            restart) fails_once restarting; : > "$dir/restarted";;
+            esac
+        "#;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("systemctl"), script).unwrap();
+        crate::platform::set_mode(&dir.path().join("systemctl"), 0o755).unwrap();
+        let rule = Health { ready_seconds: 60, within_seconds: 1, ..Health::default() };
+        let unit = "web.service".parse().unwrap();
+        let found = Systemd::stand_in(dir.path()).restart_and_watch(&unit, &rule, false).await;
+        assert_eq!(found, Ok(true));
+        for question in ["early", "restarting", "after", "again"] {
+            assert!(dir.path().join(question).exists(), "{question} was not asked");
+        }
     }
 }

@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -70,6 +73,11 @@ pub trait Source: Send + Sync + 'static {
     /// Brings the verified metadata up to date.
     fn refresh(&self, now: Timestamp) -> impl Future<Output = Result<Metadata, Trouble>> + Send;
 
+    /// Check-ins in a row that ended in a misunderstanding ([`ClientError::is_misunderstanding`]), up to the last one.
+    fn misunderstandings(&self) -> u32 {
+        0
+    }
+
     /// Fetches a package: a verified file, at its beginning, that nobody else can change.
     fn package(&self, entry: &Entry) -> impl Future<Output = Result<File, Trouble>> + Send;
 }
@@ -85,6 +93,7 @@ pub struct SiteSource {
     jitter: Option<Duration>,
     said: watch::Sender<Said>,
     fetching: watch::Sender<BTreeMap<ProductId, Fetched>>,
+    misunderstood: AtomicU32,
 }
 
 /// What the last check-in means for fetching.
@@ -105,6 +114,7 @@ impl SiteSource {
             jitter: settings.start_jitter.map(|jitter| jitter.get()),
             said: watch::Sender::default(),
             fetching: watch::Sender::default(),
+            misunderstood: AtomicU32::new(0),
         }
     }
 
@@ -191,9 +201,18 @@ fn refused(error: &release::tuf::Error) -> String {
 
 impl Source for SiteSource {
     async fn check_in(&self, device: Device) -> Result<DeviceDirectives, Trouble> {
-        let answer = self.server.check_in(device.clone()).await.map_err(|e| Trouble(words(&e)))?;
+        let answer = self.server.check_in(device.clone()).await;
+        let misunderstood = answer.as_ref().err().is_some_and(ClientError::is_misunderstanding);
+        // Check-ins do not overlap.
+        let before = if misunderstood { self.misunderstood.load(Ordering::Relaxed) } else { 0 };
+        self.misunderstood.store(before.saturating_add(misunderstood.into()), Ordering::Relaxed);
+        let answer = answer.map_err(|e| Trouble(words(&e)))?;
         self.note(&device, &answer);
         Ok(answer)
+    }
+
+    fn misunderstandings(&self) -> u32 {
+        self.misunderstood.load(Ordering::Relaxed)
     }
 
     async fn refresh(&self, now: Timestamp) -> Result<Metadata, Trouble> {
@@ -214,7 +233,10 @@ impl Source for SiteSource {
         let wanted = Wanted { length: entry.length, sha256: &entry.sha256 };
         let meter = Meter { fetching: &self.fetching, product, total: entry.length };
         let tell = |done| meter.tell(done);
-        let fetched = self.downloads.fetch(&path, (self.server.http(), mirror), wanted, &tell).await;
+        let fetched = match self.downloads.fetch(&path, (self.server.http(), mirror), wanted, &tell).await {
+            Ok(package) => self.downloads.make_room_for_content(package, wanted).await,
+            Err(error) => Err(error),
+        };
         give_memory_back();
         fetched.map_err(|e| Trouble(words(&e)))
     }

@@ -46,12 +46,44 @@ pub struct Room {
     downloads: PathBuf,
     products: PathBuf,
     limit: Option<u64>,
+    space: fn(&Path) -> Option<Space>,
+}
+
+/// A file system, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Space {
+    /// The same for two directories on the same one.
+    device: u64,
+    /// Bytes.
+    free: u64,
+}
+
+/// `None`: not to be found out, so nothing is refused for it.
+fn space(path: &Path) -> Option<Space> {
+    let path = path.ancestors().find(|path| path.exists())?;
+    Some(Space { device: device(path)?, free: platform::free_space(path)? })
+}
+
+#[cfg(unix)]
+fn device(path: &Path) -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::dev(&fs::metadata(path).ok()?))
+}
+
+/// Both directories lie below folders of the system's own drive.
+#[cfg(not(unix))]
+fn device(_: &Path) -> Option<u64> {
+    Some(0)
+}
+
+/// Bytes free where `path` lies, or will lie.
+pub fn free_for(path: &Path) -> Option<u64> {
+    space(path).map(|space| space.free)
 }
 
 impl Room {
     /// `limit`: bytes that both together may take. `None`: as many as the disk has.
     pub fn new(downloads: PathBuf, products: PathBuf, limit: Option<u64>) -> Self {
-        Self { downloads, products, limit }
+        Self { downloads, products, limit, space }
     }
 
     /// Sees to it that there is room for a package of this length, of which `part` holds a beginning. When there is not, beginnings
@@ -70,12 +102,42 @@ impl Room {
         }
     }
 
+    /// Sees to it that there is room for a package's content, once the verified package says how much that is; `part` is its
+    /// file, which is there until it is unpacked.
+    ///
+    /// # Errors
+    /// [`NoRoom`]; then it should not be unpacked.
+    pub fn make_for_content(&self, part: &Path, content: u64) -> Result<(), NoRoom> {
+        match self.check_content(content) {
+            Err(NoRoom::Disk { .. } | NoRoom::Limit { .. }) => {
+                self.drop_others(part).map_err(NoRoom::Unknown)?;
+                self.check_content(content)
+            }
+            other => other,
+        }
+    }
+
     fn check(&self, part: &Path, length: u64) -> Result<(), NoRoom> {
         let here = fs::symlink_metadata(part).map_or(0, |m| m.len());
         let needed = staging_room(length).saturating_sub(here);
-        if let Some(free) = platform::free_space(&self.downloads).filter(|free| *free < needed) {
-            return Err(NoRoom::Disk { needed, free });
-        }
+        let (downloads, products) = ((self.space)(&self.downloads), (self.space)(&self.products));
+        let elsewhere =
+            downloads.zip(products).is_some_and(|(downloads, products)| downloads.device != products.device);
+        let content = staging_room(length).saturating_sub(length);
+        let places = match elsewhere {
+            true => [(downloads, length.saturating_sub(here)), (products, content)],
+            false => [(downloads, needed), (None, 0)],
+        };
+        places.into_iter().try_for_each(|(space, needed)| enough(space, needed))?;
+        self.check_limit(needed)
+    }
+
+    fn check_content(&self, content: u64) -> Result<(), NoRoom> {
+        enough((self.space)(&self.products), content)?;
+        self.check_limit(content)
+    }
+
+    fn check_limit(&self, needed: u64) -> Result<(), NoRoom> {
         let Some(limit) = self.limit else {
             return Ok(());
         };
@@ -97,6 +159,13 @@ impl Room {
             }
         }
         Ok(())
+    }
+}
+
+fn enough(space: Option<Space>, needed: u64) -> Result<(), NoRoom> {
+    match space.filter(|space| space.free < needed) {
+        Some(Space { free, .. }) => Err(NoRoom::Disk { needed, free }),
+        None => Ok(()),
     }
 }
 
@@ -155,6 +224,55 @@ mod tests {
         let refused = room(8_999).make(&mine, 1000);
         assert!(matches!(refused, Err(NoRoom::Limit { needed: 3500, used: 5500, limit: 8999 })), "{refused:?}");
         assert!(mine.exists() && pc.products.join("connector/versions/7.2.0/bin/program").exists());
+    }
+
+    #[test]
+    fn what_a_package_unpacks_to_counts_and_not_only_its_length() {
+        let pc = pc();
+        let (mine, old) = (pc.downloads.join("aa.part"), pc.downloads.join("bb.part"));
+        fs::write(&mine, vec![1; 1000]).unwrap();
+        fs::write(&old, vec![1; 500]).unwrap();
+        let room = Room::new(pc.downloads.clone(), pc.products.clone(), Some(2_000_000));
+        room.make(&mine, 1000).unwrap();
+        room.make_for_content(&mine, 1_990_000).unwrap();
+        assert!(old.exists(), "there was room");
+        room.make_for_content(&mine, 1_994_000).unwrap();
+        assert!(mine.exists() && !old.exists(), "what has only begun goes first");
+        let refused = room.make_for_content(&mine, 3_000_000).unwrap_err();
+        assert!(matches!(refused, NoRoom::Limit { needed: 3_000_000, used: 6000, limit: 2_000_000 }), "{refused:?}");
+        let words = refused.to_string();
+        assert!(words.contains("max_disk in updater.toml") && words.contains("3000000 bytes needed"), "{words}");
+    }
+
+    #[test]
+    fn versions_on_a_file_system_of_their_own_need_room_there() {
+        let pc = pc();
+        let part = pc.downloads.join("aa.part");
+        fn given(path: &Path) -> Option<Space> {
+            let products = path.ends_with("opt");
+            Some(Space { device: u64::from(products), free: if products { 2999 } else { 1000 } })
+        }
+        let room = Room { space: given, ..Room::new(pc.downloads.clone(), pc.products.clone(), None) };
+        let refused = room.make(&part, 1000).unwrap_err();
+        assert!(matches!(refused, NoRoom::Disk { needed: 3000, free: 2999 }), "{refused:?}");
+        room.make(&part, 999).unwrap();
+        let refused = room.make_for_content(&part, 3000).unwrap_err();
+        assert!(matches!(refused, NoRoom::Disk { needed: 3000, free: 2999 }), "{refused:?}");
+        room.make_for_content(&part, 2999).unwrap();
+        // The same file system holds both.
+        fn one(_: &Path) -> Option<Space> {
+            Some(Space { device: 1, free: 3999 })
+        }
+        let room = Room { space: one, ..room };
+        assert!(matches!(room.make(&part, 1000), Err(NoRoom::Disk { needed: 4000, free: 3999 })));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_yet_has_the_room_of_the_one_it_will_lie_in() {
+        let pc = pc();
+        let found = space(&pc.products.join("not/there/yet")).unwrap();
+        assert_eq!(found.device, space(&pc.products).unwrap().device);
+        assert!(free_for(&pc.products.join("not/there/yet")).is_some_and(|free| free > 0));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use protocol::{
     device::Device,
     explain::Explained,
     ipc::PcStatus,
-    message::DeviceDirectives,
+    message::{DeviceDirectives, MAX_TEXT},
     policy::UpgradePolicy,
     product::{Platform, ProductId},
     terms::MachinePolicy,
@@ -37,7 +37,9 @@ use tokio::{
 };
 
 use crate::{
+    download::room::free_for,
     history::History,
+    ipc::fit::cut,
     layout::Layout,
     machine::{Recovered, State, Step},
     platform,
@@ -347,7 +349,9 @@ impl<S: Source> Driver<S> {
         self.setup.record.last_contact = Some(self.now());
         let refresh = self.schedule.succeeded(sent, answer.next_check_in_seconds, Instant::now(), rand::random());
         let mut named = Vec::new();
-        for directive in answer.directives.into_iter().take(MAX_PRODUCTS) {
+        for mut directive in answer.directives.into_iter().take(MAX_PRODUCTS) {
+            // An answer may be a megabyte, and these words go into the history and to every user.
+            cut(&mut directive.why, MAX_TEXT);
             let product = directive.product.clone();
             self.forgive_named(&directive).await;
             self.tracked.entry(product.clone()).or_default().directive = Some(directive);
@@ -573,7 +577,7 @@ impl<S: Source> Driver<S> {
                 policy: self.setup.policy,
                 machine: &self.setup.machine,
                 now: self.now(),
-                disk_free: crate::platform::free_space(self.setup.layout.root()),
+                disk_free: free_for(&self.setup.layout.products()),
                 metadata_expires: self.setup.metadata.as_ref().map(|m| m.expires),
                 problem: self.metadata_problem.as_deref(),
                 updater_directive: self.tracked.get(&ProductId::updater()).and_then(|t| t.directive.as_ref()),

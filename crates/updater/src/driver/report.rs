@@ -107,14 +107,15 @@ fn detail(state: &State, problem: Option<&str>) -> Option<String> {
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-/// The updater is a product like any other, except that this version cannot replace itself yet, and says so.
+/// The updater where no supervisor would start another version of it: it cannot replace itself there, and says so. Under a
+/// supervisor it is a product like any other.
 fn updater(pc: &Pc<'_>) -> ProductState {
     let wanted = pc.updater_directive.and_then(|d| d.decision.version()).filter(|v| *v != pc.updater);
     ProductState {
         installed: Some(pc.updater.clone()),
         detail: wanted.map(|v| {
             format!(
-                "{v} is refused: this updater does not replace itself; install {v} from the site's integration page"
+                "{v} is refused: this updater runs without its supervisor, and so does not replace itself; install {v} from the site's integration page"
             )
         }),
         ..ProductState::default()
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_updater_says_honestly_that_it_does_not_replace_itself() {
+    fn without_a_supervisor_the_updater_says_that_it_does_not_replace_itself() {
         let version = Version::new(0, 1, 0);
         let wanted = directive(Decision::Recommended { version: Version::new(0, 2, 0) });
         let pc = Pc {

@@ -8,6 +8,7 @@
 //! | a process id that is used again by the right program | the start time at connection is compared as well |
 //! | endless, slow or countless requests | limits on bytes, time, requests and connections ([`limits`]) |
 //! | a reader that never reads | a write has a deadline |
+//! | a server whose words make a reply longer than anybody reads | cut where they come in, and every reply is made to fit ([`fit`]) |
 //! | the socket's name taken over | its directory is the service's own, 0755 |
 //!
 //! | module | room for |
@@ -15,9 +16,11 @@
 //! | [`rules`] | which verb is open to whom: a table |
 //! | [`limits`] | how much of it: pure |
 //! | [`serve`] | one connection |
+//! | [`fit`] | a reply that is no longer than its readers take: pure |
 //! | `client` | the other end, for this crate's own programs |
 
 pub mod client;
+pub mod fit;
 pub mod limits;
 pub mod rules;
 pub mod serve;

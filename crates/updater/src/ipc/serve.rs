@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::ipc::{FrameError, FrameReader, MAX_REQUEST, Reply, Request, Verb, frame};
+use protocol::ipc::{FrameError, FrameReader, MAX_REQUEST, Reply, Request, Verb};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{oneshot, watch::Receiver},
@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     Hub, fetched,
+    fit::fitted,
     limits::Pace,
     may_check_now, news,
     rules::{Open, open},
@@ -186,7 +187,7 @@ async fn more_bytes<T>(fetching: &mut Receiver<T>, again: tokio::time::Instant) 
 }
 
 async fn send(stream: &mut Stream, reply: &Reply) -> Result<(), Ended> {
-    timeout(SLOW, stream.write_all(&frame(reply))).await.map_err(|_| Ended::Idle)??;
+    timeout(SLOW, stream.write_all(&fitted(reply))).await.map_err(|_| Ended::Idle)??;
     Ok(())
 }
 

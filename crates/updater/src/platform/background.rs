@@ -1,7 +1,7 @@
 //! Work that must not slow down the person at the PC: on a thread of its own, which gives way to everything else.
 //!
 //! Linux: nice 19 and the idle I/O class (ioprio_set(2)) belong to one thread, so the service itself, and above all the switch to a
-//! new version, stays as quick as it is. An I/O scheduler without classes ignores the second.
+//! new version, stays as quick as it is; its unit permits both system calls. An I/O scheduler without classes ignores the second.
 
 use tokio::sync::oneshot;
 

@@ -141,6 +141,39 @@ fn a_new_updater_that_cannot_read_the_state_or_spoils_it_is_left_and_the_old_one
     assert!(text.contains("\"floor\": \"0.1.0\"") && text.contains("ended 3 times"), "{text}");
 }
 
+/// Waits longer than the trial of a version that is not in touch with the server.
+fn wait_for_the_trials_end(rig: &Rig) {
+    let began = std::time::Instant::now();
+    while rig.on_trial() {
+        assert!(began.elapsed() < Duration::from_secs(170), "the trial has not ended");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_new_updater_that_reaches_the_server_and_cannot_speak_to_it_is_left() {
+    let mut rig = Rig::new(180);
+    rig.site.world.lock().unwrap().garbles = Some(NEW.into());
+    rig.publish(&[Release::supervised_updater(NEW)]);
+    rig.service.wait("the new version is active", || rig.service.active("updater") == NEW);
+    wait_for_the_trials_end(&rig);
+    rig.was_left("could not speak with it");
+}
+
+#[test]
+fn a_new_updater_that_begins_while_the_server_is_away_stays() {
+    let mut rig = Rig::new(180);
+    let current = rig.service.layout.current(&ProductId::updater());
+    let is_new = move || fs::read_link(&current).is_ok_and(|to| to.ends_with(NEW));
+    rig.site.world.lock().unwrap().is_down = Some(Box::new(is_new));
+    rig.publish(&[Release::supervised_updater(NEW)]);
+    rig.service.wait("the new version is active", || rig.service.active("updater") == NEW);
+    wait_for_the_trials_end(&rig);
+    rig.service.until("it serves", |status| status["updater"] == NEW);
+    assert_eq!(rig.service.active("updater"), NEW);
+    assert!(!rig.service.layout.trial_failed().exists());
+}
+
 #[test]
 fn from_a_package_without_a_supervisor_the_installer_leads_to_one_with_it_and_that_one_goes_on_by_itself() {
     let (dir, site) = (place(), Site::start());

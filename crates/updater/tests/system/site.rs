@@ -39,6 +39,12 @@ pub struct World {
     pub catalog: Catalog,
     /// What it orders instead, about the connector.
     pub orders: Option<Decision>,
+    /// Its words for that.
+    pub why: String,
+    /// Versions of the updater that it answers with what is no answer.
+    pub garbles: Option<String>,
+    /// Whether it closes every connection at once.
+    pub is_down: Option<Box<dyn Fn() -> bool + Send>>,
     /// Where it sends everybody instead of answering.
     pub redirect: Option<String>,
     /// Requests that reached it.
@@ -233,6 +239,9 @@ impl Service {
 }
 
 fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, world: &Mutex<World>) -> std::io::Result<()> {
+    if world.lock().unwrap().is_down.as_ref().is_some_and(|is_down| is_down()) {
+        return Ok(());
+    }
     let session = rustls::ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut stream = BufReader::new(rustls::StreamOwned::new(session, stream));
     let mut line = String::new();
@@ -301,6 +310,9 @@ fn answer(path: &str, body: &[u8], world: &mut World) -> (&'static str, Vec<u8>)
         "/v1/check-in/device" => {
             world.bodies.push(body.len());
             let told: DeviceCheckIn = serde_json::from_slice(body).unwrap();
+            if told.device.updater.as_ref().is_some_and(|version| Some(version.to_string()) == world.garbles) {
+                return ("200 OK", b"what only the next version understands".to_vec());
+            }
             let answer = decide(world, &told.device);
             world.reports.push(told.device);
             ("200 OK", serde_json::to_vec(&answer).unwrap())
@@ -320,7 +332,7 @@ fn decide(world: &World, device: &Device) -> DeviceDirectives {
             policy: UpgradePolicy::Silent,
             terms: Default::default(),
             server: None,
-            why: "because I say so".into(),
+            why: format!("because I say so{}", world.why),
         },
         None => honest(&product),
     };

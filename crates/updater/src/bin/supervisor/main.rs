@@ -3,9 +3,9 @@
 //! reads no configuration and no network, takes no decision about versions but this one, and knows nothing of what the
 //! updater does. What it shares with the updater are two small files ([`trial`]).
 //!
-//! A version on trial has come up when it has removed the trial's file. One that ends [`STARTS`] times before that, or does not
-//! get there in time, is left: first the memory that it failed, then the switch, then the end of the trial; killed
-//! anywhere in between, the next start finishes it.
+//! A version on trial has come up when it has removed the trial's file. One that ends [`STARTS`] times before that, while the computer runs and
+//! nobody has asked it to, or does not get there in time, is left: first the memory that it failed, then the switch, then the end of
+//! the trial; killed anywhere in between, the next start finishes it.
 
 mod trial;
 
@@ -18,13 +18,15 @@ use std::process::ExitCode;
 
 /// A version on trial is started this often.
 const STARTS: u32 = 3;
+/// A computer may go down so often under a version on trial, without ending it: a power cut is none of its doing, and many may be.
+const BOOTS: u32 = 6;
 /// A version on trial must have come up within this many seconds of its start, unless `--trial-seconds` says otherwise.
 const TRIAL_SECONDS: u64 = 180;
-const USAGE: &str = "usage: lockstep-supervisor [--root DIR] [--trial-seconds 1..3600] | --version";
+const USAGE: &str = "usage: lockstep-supervisor [--root DIR] [--trial-seconds 1..3600] [--boot ID] | --version";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let (mut root, mut seconds) = (std::path::PathBuf::from("/"), TRIAL_SECONDS);
+    let (mut root, mut seconds, mut boot) = (std::path::PathBuf::from("/"), TRIAL_SECONDS, None);
     while let Some(argument) = arguments.next() {
         let value = match argument.to_str() {
             Some("--version") => {
@@ -34,20 +36,21 @@ fn main() -> ExitCode {
                 );
                 return ExitCode::SUCCESS;
             }
-            Some("--root" | "--trial-seconds") => arguments.next(),
+            Some("--root" | "--trial-seconds" | "--boot") => arguments.next(),
             _ => None,
         };
         let number = value.as_ref().and_then(|v| v.to_str()?.parse().ok()).filter(|n| (1..=3600).contains(n));
         match (argument.to_str(), value, number) {
             (Some("--root"), Some(dir), _) if std::path::Path::new(&dir).is_absolute() => root = dir.into(),
             (Some("--trial-seconds"), _, Some(number)) => seconds = number,
+            (Some("--boot"), Some(id), _) if id.to_str().is_some() => boot = id.into_string().ok(),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
             }
         }
     }
-    run(trial::Files::new(&root), std::time::Duration::from_secs(seconds))
+    run(trial::Files::new(&root).in_boot(boot), std::time::Duration::from_secs(seconds))
 }
 
 /// As a service if the service manager has started this, else for whoever did.
@@ -92,8 +95,14 @@ fn supervise(files: &trial::Files, patience: std::time::Duration, mut signals: c
     loop {
         let on_trial = files.trial();
         if let Some(trial) = &on_trial {
-            if files.is_condemned(trial) || trial.starts.max(seen) >= STARTS {
-                let reason = format!("it ended {STARTS} times before it had come up{why}");
+            let (condemned, goes_down) = (files.is_condemned(trial), trial.boots >= BOOTS);
+            if condemned || goes_down || trial.starts.max(seen) >= STARTS {
+                let reason = match (condemned, goes_down) {
+                    // What it was is noted.
+                    (true, _) => "it was to be left".to_owned(),
+                    (_, true) => format!("the computer went down {BOOTS} times before it had come up"),
+                    _ => format!("it ended {STARTS} times before it had come up{why}"),
+                };
                 files.go_back(trial, &reason).unwrap_or_else(|e| say(&format!("cannot go back: {e}")));
                 seen = 0;
             }
@@ -110,7 +119,12 @@ fn supervise(files: &trial::Files, patience: std::time::Duration, mut signals: c
             Err(error) => End::Itself(format!("{}: {error}", files.program().display())),
         };
         match end {
-            End::Asked => return ExitCode::SUCCESS,
+            End::Asked => {
+                // The computer is being switched off, most likely.
+                let forgiven = files.trial().map_or(Ok(()), |trial| files.forgive(&trial));
+                forgiven.unwrap_or_else(|e| say(&format!("cannot forgive a start: {e}")));
+                return ExitCode::SUCCESS;
+            }
             End::Silent => {
                 let reason = format!("it gave no sign of health within {} seconds", patience.as_secs());
                 let left = files.trial().map_or(Ok(()), |trial| files.go_back(&trial, &reason));

@@ -2,7 +2,9 @@
 //! write. Lines of `name value`; the first says the format, and others may be added.
 //!
 //! `trial` is written by an updater before it switches to another version of itself, and removed by that one when it has
-//! come up: `lockstep-trial 1`, `new VERSION`, `old VERSION`, and `starts COUNT`, which the supervisor keeps.
+//! come up: `lockstep-trial 1`, `new VERSION`, `old VERSION`, and `starts COUNT`, `boot ID` and `boots COUNT`, which the supervisor
+//! keeps: starts since the computer was switched on, and how often before it went down under this version without ending it. Whoever
+//! switches it off ends the best of versions.
 //! `trial-failed` is written by the supervisor before it goes back, and removed by the updater when it has remembered it:
 //! `lockstep-trial-failed 1`, `version VERSION`, `at SECONDS` (since 1970), `reason WORDS`.
 
@@ -19,20 +21,28 @@ pub struct Files {
     pub root: PathBuf,
     product: PathBuf,
     state: PathBuf,
+    boot: Option<String>,
 }
 
 /// A version that has not come up yet.
 pub struct Trial {
     new: String,
     old: String,
-    /// How often it was started.
+    /// How often it was started since the computer was.
     pub starts: u32,
+    /// How often the computer has gone down under it.
+    pub boots: u32,
 }
 
 impl Files {
     pub fn new(root: &Path) -> Self {
         let (product, state) = places(root);
-        Self { root: root.into(), product, state }
+        Self { root: root.into(), product, state, boot: None }
+    }
+
+    /// `boot`: a word that is another one after each start of the computer. Without it starts count over reboots.
+    pub fn in_boot(self, boot: Option<String>) -> Self {
+        Self { boot: boot.filter(|boot| boot.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')), ..self }
     }
 
     /// What is started.
@@ -46,8 +56,12 @@ impl Files {
         let value =
             |name: &str| text.lines().find_map(|l| l.split_once(' ').filter(|(n, _)| *n == name)).map(|(_, v)| v);
         let version = |name| value(name).filter(|v| is_version(v)).map(str::to_owned);
-        let starts = value("starts").and_then(|v| v.parse().ok()).unwrap_or(0);
-        let trial = Trial { new: version("new")?, old: version("old")?, starts };
+        let number = |name| value(name).and_then(|v| v.parse().ok()).unwrap_or(0u32);
+        let (starts, boots) = match value("boot") == self.boot.as_deref() {
+            true => (number("starts"), number("boots")),
+            false => (0, number("boots").saturating_add(u32::from(number("starts") > 0))),
+        };
+        let trial = Trial { new: version("new")?, old: version("old")?, starts, boots };
         let active = read_pointer(&self.product.join("current")).ok()?;
         (active == Path::new("versions").join(&trial.new)).then_some(trial)
     }
@@ -66,7 +80,17 @@ impl Files {
 
     /// Notes that it is started once more.
     pub fn count(&self, trial: &Trial) -> io::Result<()> {
-        let text = format!("lockstep-trial 1\nnew {}\nold {}\nstarts {}\n", trial.new, trial.old, trial.starts + 1);
+        self.note_starts(trial, trial.starts + 1)
+    }
+
+    /// A start that somebody else has ended says nothing about the version.
+    pub fn forgive(&self, trial: &Trial) -> io::Result<()> {
+        self.note_starts(trial, trial.starts.saturating_sub(1))
+    }
+
+    fn note_starts(&self, trial: &Trial, starts: u32) -> io::Result<()> {
+        let boots = self.boot.as_ref().map_or(String::new(), |boot| format!("boot {boot}\nboots {}\n", trial.boots));
+        let text = format!("lockstep-trial 1\nnew {}\nold {}\nstarts {starts}\n{boots}", trial.new, trial.old);
         if self.trial().is_some() { self.replace("trial", &text) } else { Ok(()) }
     }
 
@@ -172,5 +196,59 @@ mod system {
 
     pub fn create(path: &Path) -> io::Result<File> {
         lockstep_updater::platform::create_new(path, 0o600)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A computer on which 0.2.0 is on trial.
+    fn pc() -> (tempfile::TempDir, impl Fn(&str) -> Files) {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        fs::create_dir_all(&files.state).unwrap();
+        for version in ["0.1.0", "0.2.0"] {
+            let bin = files.product.join("versions").join(version).join("bin");
+            fs::create_dir_all(&bin).unwrap();
+            fs::write(bin.join("lockstep-updater"), "").unwrap();
+        }
+        std::os::unix::fs::symlink("versions/0.2.0", files.product.join("current")).unwrap();
+        fs::write(files.state.join("trial"), "lockstep-trial 1\nnew 0.2.0\nold 0.1.0\nstarts 0\n").unwrap();
+        let root = dir.path().to_owned();
+        (dir, move |boot| Files::new(&root).in_boot(Some(boot.into())))
+    }
+
+    fn starts(files: &Files) -> u32 {
+        files.trial().unwrap().starts
+    }
+
+    #[test]
+    fn starts_count_within_one_run_of_the_computer_only() {
+        let (_dir, pc) = pc();
+        for (boot, before) in [("a1", 0), ("b2", 1), ("c3", 2), ("d4", 3)] {
+            assert_eq!(starts(&pc(boot)), 0);
+            assert_eq!(pc(boot).trial().unwrap().boots, before);
+            pc(boot).count(&pc(boot).trial().unwrap()).unwrap();
+            assert_eq!(starts(&pc(boot)), 1);
+        }
+        pc("d4").count(&pc("d4").trial().unwrap()).unwrap();
+        assert_eq!(starts(&pc("d4")), 2);
+    }
+
+    #[test]
+    fn a_start_that_was_ended_by_others_does_not_count_and_where_no_boot_is_told_all_do() {
+        let (dir, pc) = pc();
+        pc("a1").forgive(&pc("a1").trial().unwrap()).unwrap();
+        assert_eq!(starts(&pc("a1")), 0);
+        pc("a1").count(&pc("a1").trial().unwrap()).unwrap();
+        pc("a1").forgive(&pc("a1").trial().unwrap()).unwrap();
+        assert_eq!(starts(&pc("a1")), 0);
+        assert_eq!(pc("b2").trial().unwrap().boots, 0, "it was ended before the computer went down");
+        let plain = || Files::new(dir.path());
+        for before in 0..3 {
+            assert_eq!(starts(&plain()), before);
+            plain().count(&plain().trial().unwrap()).unwrap();
+        }
     }
 }
