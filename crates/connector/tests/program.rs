@@ -53,6 +53,15 @@ fn the_self_check_needs_no_rights_no_environment_and_no_files() {
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
 }
 
+/// Whoever takes the ports of the loopback, all or all but a few, neither makes a good version look broken nor hides a broken one.
+#[test]
+fn the_self_check_needs_no_network_at_all() {
+    assert!(is_root(), "a network of its own needs root");
+    // In a new network not even the loopback is up (network_namespaces(7)).
+    let output = Command::new("unshare").args(["--net", PROGRAM, "self-check"]).env_clear().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn it_says_its_version_and_refuses_what_it_does_not_know() {
     let version = Command::new(PROGRAM).arg("--version").output().unwrap();

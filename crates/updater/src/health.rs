@@ -20,15 +20,32 @@ enum Unfit {
     Failed(ExitStatus),
 }
 
-/// Runs a program's self-check. `Err` says in words what is wrong with it. One that is late gets twice more time, and twice
-/// that again: a user who keeps the computer busy must not make a good version look broken.
+impl Unfit {
+    /// Whether it may be the computer's doing and not the program's: it was slow, had no room for another process, or ended one for
+    /// want of memory.
+    fn may_be_the_computers(&self) -> bool {
+        match self {
+            Self::Late(_) => true,
+            Self::Start(error) => platform::is_short_of_something(error),
+            Self::Failed(status) => platform::was_killed(status),
+            Self::Watch(_) => false,
+        }
+    }
+}
+
+/// Runs a program's self-check. `Err` says in words what is wrong with it. One that is late, cannot be started for want of
+/// something, or is killed, gets twice more time, and twice that again: a user who keeps the computer busy must not make a good version
+/// look broken.
 ///
 /// # Errors
 /// The reason for people.
 pub async fn check_patiently(program: &Path, arguments: &[String], limit: Duration) -> Result<(), String> {
     for limit in [limit, limit * 2] {
         match once(program, arguments, limit).await {
-            Err(late @ Unfit::Late(_)) => tracing::warn!(reason = %late, "checking once more, with more time"),
+            Err(unfit) if unfit.may_be_the_computers() => {
+                tracing::warn!(reason = %unfit, "checking once more, with more time");
+                tokio::time::sleep(limit / 10).await;
+            }
             other => return other.map_err(|unfit| unfit.to_string()),
         }
     }
@@ -80,6 +97,22 @@ mod tests {
         assert!(check(Path::new("/bin/sh"), &slow, Duration::from_millis(100)).await.is_err());
         check_patiently(Path::new("/bin/sh"), &slow, Duration::from_millis(400)).await.unwrap();
         assert!(check(Path::new("/nowhere"), &[], LIMIT).await.unwrap_err().contains("cannot be started"));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_is_killed_is_made_again_and_one_that_crashes_is_not() {
+        // Killed the first time only; in a directory that nobody may write to.
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        platform::set_mode(dir.path(), 0o1777).unwrap();
+        for (signal, healthy) in [("KILL", true), ("SEGV", false), ("ABRT", false)] {
+            let seen = dir.path().join(signal);
+            let script = format!("[ -e {0} ] && exit 0; : > {0}; kill -{signal} $$", seen.display());
+            let checked = check_patiently(Path::new("/bin/sh"), &["-c".into(), script], LIMIT).await;
+            assert_eq!(checked.is_ok(), healthy, "{signal}: {checked:?}");
+        }
+        let short = |number| platform::is_short_of_something(&io::Error::from_raw_os_error(number));
+        assert!([11, 12, 23, 24].into_iter().all(short), "EAGAIN, ENOMEM, ENFILE, EMFILE");
+        assert!(![2, 8, 13].into_iter().any(short), "ENOENT, ENOEXEC, EACCES");
     }
 
     #[tokio::test]

@@ -25,11 +25,13 @@ pub mod store_thread;
 mod tests;
 
 pub use credentials::Credentials;
+use listener::Guest;
 pub use listener::ServeError;
 use room::Room;
 pub use store_thread::{CallError, StoreHandle};
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -61,7 +63,7 @@ pub async fn serve_imap(
     let stop = shutdown.clone();
     let room = Room::default();
     listener::serve(listener, FULL, shutdown, move |stream, guest| {
-        imap::connection::run(stream, context.clone(), room.clone(), guest, stop.clone())
+        imap::connection::run(stream.into_split(), context.clone(), room.clone(), guest, stop.clone())
     })
     .await
 }
@@ -82,6 +84,30 @@ pub async fn serve_submission(
         smtp::connection::run(stream, context.clone(), room.clone(), guest, stop.clone())
     })
     .await
+}
+
+/// Serves one IMAP client over anything that carries bytes, as [`serve_imap`] serves those on its socket.
+///
+/// # Errors
+/// When the bytes cannot be carried.
+pub(crate) async fn serve_imap_client(
+    stream: impl AsyncRead + AsyncWrite + Send,
+    context: LocalContext,
+    shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    imap::connection::run(tokio::io::split(stream), context, Room::default(), Guest::default(), shutdown).await
+}
+
+/// Serves one submission client over anything that carries bytes, as [`serve_submission`] serves those on its socket.
+///
+/// # Errors
+/// When the bytes cannot be carried.
+pub(crate) async fn serve_submission_client(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    context: LocalContext,
+    shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    smtp::connection::run(stream, context, Room::default(), Guest::default(), shutdown).await
 }
 
 /// Becomes ready when the servers are to stop.

@@ -369,6 +369,16 @@ impl Unprivileged {
 /// A user's program ends with whoever has started it, as a terminal wants it.
 pub fn in_own_group(_command: &mut tokio::process::Command) {}
 
+/// Whether this process or the whole computer was short of something just then: memory, processes, open files.
+pub fn is_short_of_something(error: &io::Error) -> bool {
+    [libc::EAGAIN, libc::ENOMEM, libc::ENFILE, libc::EMFILE].map(Some).contains(&error.raw_os_error())
+}
+
+/// Whether a process was ended by a signal that it cannot cause by a mistake of its own, as the kernel does when memory is short.
+pub fn was_killed(status: &std::process::ExitStatus) -> bool {
+    std::os::unix::process::ExitStatusExt::signal(status) == Some(libc::SIGKILL)
+}
+
 /// Asks a process to end.
 pub fn terminate(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {

@@ -7,9 +7,7 @@ use crate::local::room::Room;
 use crate::local::{CallError, LocalContext, StoreHandle, stopped};
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -20,9 +18,9 @@ const SILENCE: Duration = Duration::from_secs(31 * 60);
 /// A client that does not read its answers is closed after this.
 const UNREAD: Duration = Duration::from_secs(5 * 60);
 
-struct Connection {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+struct Connection<R, W> {
+    reader: R,
+    writer: W,
     framer: Framer,
     session: Option<Box<Session>>,
     store: StoreHandle,
@@ -45,13 +43,12 @@ enum Input {
 
 /// Serves one client until it leaves.
 pub(in crate::local) async fn run(
-    stream: TcpStream,
+    (reader, writer): (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send),
     context: LocalContext,
     room: Room,
     guest: Guest,
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (reader, writer) = stream.into_split();
     let mut session = Box::new(Session::new(context.credentials, context.version));
     let mut notices = context.notices;
     let now = notices.borrow_and_update().clone();
@@ -75,7 +72,7 @@ pub(in crate::local) async fn run(
     connection.serve().await
 }
 
-impl Connection {
+impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W> {
     async fn serve(&mut self) -> io::Result<()> {
         loop {
             match self.input().await? {

@@ -9,8 +9,7 @@ use crate::local::{CallError, LocalContext, StoreHandle, stopped};
 use mail_store::NewOutgoing;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,8 +22,8 @@ const ROOM_STEP: usize = 1024 * 1024;
 /// Silence after which a client is closed (RFC 5321, section 4.5.3.2.7).
 const SILENCE: Duration = Duration::from_secs(5 * 60);
 
-struct Connection {
-    stream: TcpStream,
+struct Connection<S> {
+    stream: S,
     session: Session,
     store: StoreHandle,
     shutdown: watch::Receiver<bool>,
@@ -38,7 +37,7 @@ struct Connection {
 
 /// Serves one client until it leaves.
 pub(in crate::local) async fn run(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     context: LocalContext,
     room: Room,
     guest: Guest,
@@ -60,7 +59,7 @@ pub(in crate::local) async fn run(
     connection.serve().await
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn serve(&mut self) -> io::Result<()> {
         loop {
             let action = match self.next_line() {

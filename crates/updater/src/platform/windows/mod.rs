@@ -52,6 +52,16 @@ pub use unprivileged::Unprivileged;
 
 use std::{ffi::OsStr, io, os::windows::ffi::OsStrExt};
 
+/// Whether the computer was short of something just then: memory, page file, handles (System Error Codes, 8, 14, 1450, 1455).
+pub fn is_short_of_something(error: &io::Error) -> bool {
+    [8, 14, 1450, 1455].map(Some).contains(&error.raw_os_error())
+}
+
+/// Windows ends no process for want of memory.
+pub fn was_killed(_status: &std::process::ExitStatus) -> bool {
+    false
+}
+
 /// Whether this process may do everything: it runs as the system or as an administrator who has agreed to it.
 pub fn is_root() -> bool {
     token::is_administrator()
