@@ -20,7 +20,7 @@
 //! # }
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod confirm;
 mod connection;
@@ -34,7 +34,8 @@ use std::{
 };
 
 pub use connection::Connection;
-use protocol::ipc::{FrameError, Reply, SOCKET, Status, Verb};
+pub use platform::socket;
+use protocol::ipc::{FrameError, Reply, Status, Verb};
 use tokio::time::timeout;
 
 /// The updater answers within this time.
@@ -72,7 +73,7 @@ pub struct Updater {
 impl Updater {
     /// The updater that is installed under `root`, which is `/` on a real computer.
     pub fn at(root: impl AsRef<Path>) -> Self {
-        Self::on(root.as_ref().join(SOCKET))
+        Self::on(socket(root.as_ref()))
     }
 
     /// The updater behind this very socket.

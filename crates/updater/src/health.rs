@@ -44,13 +44,10 @@ pub async fn check(program: &Path, arguments: &[String], limit: Duration) -> Res
 }
 
 async fn once(program: &Path, arguments: &[String], limit: Duration) -> Result<(), Unfit> {
-    let mut child = platform::unprivileged(program, arguments).spawn().map_err(Unfit::Start)?;
-    let leader = child.id();
+    let mut child = platform::Unprivileged::start(program, arguments).map_err(Unfit::Start)?;
     let ended = tokio::time::timeout(limit, child.wait()).await;
     // Also what it may have started.
-    if let Some(leader) = leader {
-        platform::kill_group(leader);
-    }
+    child.end();
     match ended {
         Err(_) => {
             // Reaped here, so that no dead process is left behind; it was just killed.

@@ -1,19 +1,28 @@
 //! Where everything lies on a PC, below one root directory (`/` on a real machine).
+//!
+//! On a real machine with Windows, which `/` stands for there too, programs lie in `%ProgramFiles%\Lockstep` and state in
+//! `%ProgramData%\Lockstep`; below another root everything lies as on Linux.
 
 use std::path::{Path, PathBuf};
 
 use protocol::{Version, product::ProductId};
+
+use crate::platform;
 
 /// The longest path that a Unix socket can be bound to, in bytes (`sun_path`, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
 /// Beside the products, and none itself.
 pub const SUPERVISOR_DIR: &str = "supervisor";
+/// The same: on Windows, what starts users' programs lies there.
+pub const LAUNCHER_DIR: &str = "launcher";
 
 /// The directories and files of one PC. Every path the service touches comes from here, never from a caller.
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
+    /// On a real machine with Windows: where programs lie, and where state.
+    known: Option<(PathBuf, PathBuf)>,
 }
 
 /// A root directory that cannot be used.
@@ -33,11 +42,12 @@ impl Layout {
     /// # Errors
     /// [`BadRoot`] when the path is relative or so long that no socket could be made below it.
     pub fn new(root: &Path) -> Result<Self, BadRoot> {
-        if !root.is_absolute() {
+        let known = platform::known_layout(root);
+        if !root.is_absolute() && known.is_none() {
             return Err(BadRoot::Relative(root.into()));
         }
-        let layout = Self { root: root.into() };
-        if layout.socket().as_os_str().len() > MAX_SOCKET_PATH {
+        let layout = Self { root: root.into(), known };
+        if cfg!(unix) && layout.socket().as_os_str().len() > MAX_SOCKET_PATH {
             return Err(BadRoot::TooDeep(root.into()));
         }
         Ok(layout)
@@ -50,7 +60,7 @@ impl Layout {
 
     /// Machine policy: which site, which vendor. Written by an administrator only.
     pub fn etc(&self) -> PathBuf {
-        self.root.join("etc/lockstep")
+        self.known.as_ref().map_or_else(|| self.below(&["etc", "lockstep"]), |(_, state)| state.join("etc"))
     }
 
     /// The site profile.
@@ -70,7 +80,8 @@ impl Layout {
 
     /// The service's own directory, 0700.
     pub fn state_dir(&self) -> PathBuf {
-        self.root.join("var/lib/lockstep/updater")
+        let real = self.known.as_ref().map(|(_, state)| state.join("updater"));
+        real.unwrap_or_else(|| self.below(&["var", "lib", "lockstep", "updater"]))
     }
 
     /// Device id, key and sequence number, 0600.
@@ -115,7 +126,7 @@ impl Layout {
 
     /// The supervisor, which no version of the updater replaces.
     pub fn supervisor(&self) -> PathBuf {
-        self.products().join(SUPERVISOR_DIR).join("lockstep-supervisor")
+        self.products().join(SUPERVISOR_DIR).join(program("lockstep-supervisor"))
     }
 
     /// Held by the one service that runs.
@@ -145,7 +156,7 @@ impl Layout {
 
     /// All products.
     pub fn products(&self) -> PathBuf {
-        self.root.join("opt/lockstep")
+        self.known.as_ref().map_or_else(|| self.below(&["opt", "lockstep"]), |(programs, _)| programs.clone())
     }
 
     /// One product.
@@ -163,25 +174,46 @@ impl Layout {
         self.versions(product).join(version.to_string())
     }
 
-    /// The link that says which version is active.
+    /// The pointer that says which version is active.
     pub fn current(&self, product: &ProductId) -> PathBuf {
         self.product(product).join("current")
     }
 
-    /// Where the socket lies, 0755.
-    pub fn run_dir(&self) -> PathBuf {
-        self.root.join("run/lockstep")
+    /// The active version's program of the updater. Where the pointer is no link it is followed now, so that what was started
+    /// from there stays in sight when the pointer moves on.
+    pub fn updater_program(&self) -> PathBuf {
+        let product = ProductId::updater();
+        let current = self.current(&product);
+        let active = match platform::read_pointer(&current) {
+            Ok(target) if cfg!(windows) => self.product(&product).join(target),
+            _ => current,
+        };
+        active.join("bin").join(program("lockstep-updater"))
     }
 
-    /// The socket that users' programs talk to, 0666.
+    /// Where the socket lies, 0755.
+    pub fn run_dir(&self) -> PathBuf {
+        self.known.as_ref().map_or_else(|| self.below(&["run", "lockstep"]), |(_, state)| state.join("run"))
+    }
+
+    /// The socket that users' programs talk to, 0666; on Windows a named pipe.
     pub fn socket(&self) -> PathBuf {
-        self.root.join(protocol::ipc::SOCKET)
+        lockstep_client::socket(&self.root)
     }
 
     /// The file that holds the PC's name.
     pub fn hostname(&self) -> PathBuf {
-        self.root.join("etc/hostname")
+        self.below(&["etc", "hostname"])
     }
+
+    fn below(&self, names: &[&str]) -> PathBuf {
+        names.iter().fold(self.root.clone(), |path, name| path.join(name))
+    }
+}
+
+/// What the system calls a program's file.
+pub fn program(name: &str) -> String {
+    format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
 #[cfg(all(test, unix))]

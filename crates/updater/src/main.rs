@@ -21,7 +21,7 @@ use lockstep_updater::{
 use protocol::{
     Timestamp,
     ipc::{Reply, Verb},
-    product::{ProductId, parse_version},
+    product::parse_version,
 };
 
 const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
@@ -134,6 +134,15 @@ enum Command {
     },
     /// Agree to the upgrade that is waiting, or to programs being restarted now.
     Consent(Root),
+    /// Make the Windows service, or mend its settings, and start it (administrators only).
+    #[cfg(windows)]
+    ServiceInstall(Root),
+    /// Stop and remove the Windows service (administrators only).
+    #[cfg(windows)]
+    ServiceUninstall,
+    /// Stop the Windows service and wait until it has ended; good also where there is none. For installers.
+    #[cfg(windows)]
+    StopWait,
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +178,15 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Retry(Root { root }) => request(&root, Verb::Retry),
         Command::Diagnose { root, output, json } => make_diagnosis(&root.root, output, json),
         Command::Consent(Root { root }) => request(&root, Verb::Consent),
+        #[cfg(windows)]
+        Command::ServiceInstall(Root { root }) => {
+            platform::service::install(&Layout::new(&root)?.supervisor()).context("making the service")?;
+            platform::service::start().context("starting the service")
+        }
+        #[cfg(windows)]
+        Command::ServiceUninstall => platform::service::uninstall().context("removing the service"),
+        #[cfg(windows)]
+        Command::StopWait => platform::service::stop_and_wait().context("stopping the service"),
     }
 }
 
@@ -182,7 +200,7 @@ fn run(root: &Path, version: protocol::Version) -> anyhow::Result<()> {
         Ended::Replaced if self_update::is_supervised() => Ok(()),
         Ended::Replaced => {
             drop(runtime);
-            let program = layout.current(&ProductId::updater()).join("bin/lockstep-updater");
+            let program = layout.updater_program();
             let error = become_program(&program, &["run".as_ref(), "--root".as_ref(), root.as_os_str()]);
             Err(error).with_context(|| format!("{} was installed, but cannot be started", program.display()))
         }
@@ -200,11 +218,17 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn install_here(root: &Path, json: bool) -> anyhow::Result<()> {
-    let program = std::env::current_exe()?.canonicalize()?;
+    let program = std::env::current_exe()?;
+    // On Windows that is the path already; its canonical form would not take a `/`.
+    let program = if cfg!(windows) { program } else { program.canonicalize()? };
     let Some(folder) = program.parent().and_then(Path::parent) else {
         bail!("{} does not lie in the folder of a download", program.display());
     };
-    let root = if root.is_absolute() { root.to_owned() } else { std::env::current_dir()?.join(root) };
+    let root = if root.is_absolute() || root == Path::new("/") {
+        root.to_owned()
+    } else {
+        std::env::current_dir()?.join(root)
+    };
     let installed = runtime()?.block_on(install::install(&Layout::new(&root)?, folder, Timestamp::now()));
     let mut out = std::io::stdout().lock();
     if json {

@@ -73,8 +73,9 @@ pub enum Ended {
 pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError> {
     // The number that the vendor has signed for this very file, where it lies among the versions.
     let version = platform::runs_version(&layout.versions(&ProductId::updater())).unwrap_or(version);
-    let site = site::read(&layout)?;
-    let settings = settings::read(&layout)?;
+    let mut site = site::read(&layout)?;
+    let mut settings = settings::read(&layout)?;
+    let complaints = group_policy(&mut settings, &mut site);
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     let disk = Arc::new(RealDisk);
@@ -116,6 +117,7 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
         systemd: Systemd::default(),
         supervised: self_update::is_supervised(),
     });
+    driver.complain(&complaints);
     driver.recover().await?;
 
     let listener = Listener::bind(&layout.socket()).map_err(system(layout.socket().display().to_string()))?;
@@ -146,9 +148,23 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     for task in [push, ipc, driving] {
         task.abort();
     }
-    // The socket of a service that has ended would only confuse; a new one replaces it anyway.
-    drop(fs::remove_file(layout.socket()));
+    platform::forget_socket(&layout.socket());
     ended.map_err(system("waiting for the end"))
+}
+
+/// Group Policy goes before the machine's own settings and the site profile's server. Gives what of it does not hold.
+fn group_policy(settings: &mut settings::Settings, site: &mut site::Site) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let values = settings::group_policy::read(&mut complaints);
+    let applied = settings::group_policy::apply(settings, &values);
+    if let Some(server) = applied.server {
+        site.profile.server = server;
+    }
+    complaints.extend(applied.complaints);
+    for complaint in &complaints {
+        tracing::warn!(complaint, "a setting is left out");
+    }
+    complaints
 }
 
 /// Remembers that a new version of this program did not come up and was left by the supervisor; it is reported with the rest.
@@ -199,7 +215,7 @@ fn prepare(layout: &Layout) -> Result<(), ServiceError> {
 
 /// Makes sure that no other service works here: it holds the file until its process ends, however that ends.
 fn lock(layout: &Layout) -> Result<fs::File, ServiceError> {
-    let file = platform::open_private(&layout.lock()).map_err(system(layout.lock().display().to_string()))?;
+    let file = platform::open_lock(&layout.lock()).map_err(system(layout.lock().display().to_string()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(ServiceError::Running(layout.root().to_owned())),
@@ -220,9 +236,13 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServiceError {
     move |source| ServiceError::System { what, source }
 }
 
-/// Sends the program's log to standard error; `RUST_LOG` says how much of it.
+/// Sends the program's log to standard error, or as a Windows service to the event log; `RUST_LOG` says how much of it.
 pub fn log_to_stderr() {
     use std::io::IsTerminal;
+    #[cfg(windows)]
+    if self_update::is_supervised() && platform::service::is_installed() {
+        return platform::log_to_events();
+    }
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()

@@ -18,6 +18,7 @@ use crate::{
 };
 
 pub mod download;
+pub mod group_policy;
 pub mod policy;
 
 /// The whole file. Every key is optional.
@@ -125,7 +126,7 @@ mod tests {
         fs::remove_file(layout.settings()).unwrap();
         let elsewhere = dir.path().join("elsewhere");
         fs::write(&elsewhere, "").unwrap();
-        platform::symlink(&elsewhere, &layout.settings()).unwrap();
+        platform::make_pointer(&elsewhere, &layout.settings()).unwrap();
         assert!(read(&layout).is_err(), "a link is not the file");
     }
 

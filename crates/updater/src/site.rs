@@ -104,7 +104,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<SiteProfile, SiteError> {
 /// [`SiteError::Writable`].
 pub fn trusted_path(root: &Path, dir: &Path) -> Result<(), SiteError> {
     for ancestor in dir.ancestors() {
-        let above = !ancestor.starts_with(root);
+        let above = platform::is_above(root, ancestor);
         if above && platform::is_sticky_of_root(ancestor) {
             continue;
         }

@@ -19,7 +19,7 @@ impl<S: Source> Driver<S> {
         }
         let (own, layout) = (ProductId::updater(), &self.setup.layout);
         let idle = !self.tracked.values().any(|t| is_busy(&t.state));
-        let program = layout.current(&own).join("bin/lockstep-updater");
+        let program = layout.updater_program();
         if idle && platform::is_replaced(&layout.versions(&own), &program) {
             tracing::info!("another program was installed in the place of this one");
             self.replaced.send_replace(true);

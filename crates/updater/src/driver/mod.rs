@@ -160,6 +160,8 @@ pub struct Driver<S> {
     known: Option<(Timestamp, std::time::Instant)>,
     contact_problem: Option<String>,
     metadata_problem: Option<String>,
+    /// What of the machine's settings does not hold, for people.
+    settings_problem: Option<String>,
     /// Whether metadata is being refreshed.
     refreshing: bool,
     /// Check-ins that have ended.
@@ -188,6 +190,7 @@ impl<S: Source> Driver<S> {
             vigil: Vigil::new(platform::watchdog(), Instant::now()),
             contact_problem: None,
             metadata_problem: None,
+            settings_problem: None,
             refreshing: false,
             check_ins: 0,
             refused: refused::Refused::default(),
@@ -212,6 +215,11 @@ impl<S: Source> Driver<S> {
     /// Whether another program was installed in the place of this one, which should become it.
     pub fn replaced(&self) -> watch::Receiver<bool> {
         self.replaced.subscribe()
+    }
+
+    /// Some of the machine's settings do not hold: people are told, and everything goes on without them.
+    pub fn complain(&mut self, complaints: &[String]) {
+        self.settings_problem = (!complaints.is_empty()).then(|| complaints.join("; "));
     }
 
     /// Puts right what an earlier run was killed in. Runs before anything else.
@@ -592,7 +600,9 @@ impl<S: Source> Driver<S> {
         };
         let directives = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.directive.as_ref()?)));
         let explained = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.explained.clone()?))).collect();
-        let elsewhere = || self.contact_problem.clone().or_else(|| self.metadata_problem.clone());
+        let elsewhere = || {
+            self.contact_problem.as_ref().or(self.metadata_problem.as_ref()).or(self.settings_problem.as_ref()).cloned()
+        };
         let problem = self.refused.in_words().or_else(elsewhere);
         let mut next = report::published(device, directives.collect(), explained, &self.setup.record, problem);
         next.pc = pc;

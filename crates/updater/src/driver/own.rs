@@ -116,7 +116,7 @@ impl<S: Source> Driver<S> {
     /// proves itself.
     pub(super) fn check_own(&self, product: &ProductId, version: Version) {
         let (layout, events, of) = (&self.setup.layout, self.events.clone(), product.clone());
-        let program = layout.current(product).join("bin/lockstep-updater");
+        let program = layout.updater_program();
         if platform::is_replaced(&layout.versions(product), &program) {
             let (running, replaced) = (self.running(), self.replaced.clone());
             tokio::spawn(async move {

@@ -268,7 +268,7 @@ pub async fn install(layout: &Layout, folder: &Path, now: Timestamp) -> Result<I
     // The service takes its turn when it starts.
     drop(alone);
 
-    let program = layout.current(&ProductId::updater()).join("bin/lockstep-updater");
+    let program = layout.updater_program();
     let service = start::start(layout, whole_machine).await?;
     Ok(Installed { products, site: site.server, believed: root.whose, program, service })
 }

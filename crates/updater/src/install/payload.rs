@@ -98,7 +98,7 @@ impl Payload {
 
     /// Lets the service begin with what was verified here, where it knows less: so nobody can show it an older state.
     pub async fn remember(&self, layout: &Layout, root: &Root, now: Timestamp) {
-        let running = platform::open_private(&layout.lock()).is_ok_and(|lock| lock.try_lock().is_err());
+        let running = platform::open_lock(&layout.lock()).is_ok_and(|lock| lock.try_lock().is_err());
         if running {
             return;
         }

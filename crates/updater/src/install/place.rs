@@ -14,7 +14,7 @@ use super::{Done, InstallError, Product, disk, payload::Chosen};
 use crate::{
     driver::carry::is_same,
     health,
-    layout::Layout,
+    layout::{Layout, program},
     platform, self_update, site,
     slots::{Disk, Observed, RealDisk, SlotError, Slots},
 };
@@ -236,7 +236,7 @@ pub(super) fn activate(
 
 /// Puts the supervisor that lies in a version of the updater at its own place. Versions of old have none.
 fn supervisor(layout: &Layout, version: &Version) -> Result<(), InstallError> {
-    let from = layout.version(&ProductId::updater(), version).join("bin/lockstep-supervisor");
+    let from = layout.version(&ProductId::updater(), version).join("bin").join(program("lockstep-supervisor"));
     let to = layout.supervisor();
     let (Some(dir), true) = (to.parent(), from.is_file()) else { return Ok(()) };
     platform::make_dir(dir, 0o755).map_err(disk(dir))?;

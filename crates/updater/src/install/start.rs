@@ -38,6 +38,10 @@ pub enum Service {
 /// # Errors
 /// [`InstallError::NotStarted`]; [`InstallError::Disk`] for the unit.
 pub async fn start(layout: &Layout, whole_machine: bool) -> Result<Service, InstallError> {
+    #[cfg(windows)]
+    if whole_machine {
+        return windows(layout);
+    }
     if whole_machine && Path::new(SYSTEMD_RUNS).is_dir() {
         place::replace_public(&PathBuf::from(UNIT_FILE), UNIT.as_bytes())?;
         for arguments in [&["daemon-reload"][..], &["enable", "lockstep-updater"], &["restart", "lockstep-updater"]] {
@@ -50,6 +54,16 @@ pub async fn start(layout: &Layout, whole_machine: bool) -> Result<Service, Inst
         Ok(_) => Ok(Service::Told),
         Err(_) => Ok(Service::NotRunning),
     }
+}
+
+/// The service manager is told; the service that runs is the version before's.
+#[cfg(windows)]
+fn windows(layout: &Layout) -> Result<Service, InstallError> {
+    use crate::platform::service;
+    let done =
+        service::stop_and_wait().and_then(|()| service::install(&layout.supervisor())).and_then(|()| service::start());
+    done.map(|()| Service::Started)
+        .map_err(|error| InstallError::NotStarted(format!("the service manager says: {error}")))
 }
 
 async fn systemctl(arguments: &[&str]) -> Result<(), InstallError> {

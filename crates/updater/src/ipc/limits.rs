@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::platform::User;
+
 /// Connections of one user at a time.
 pub const PER_USER: usize = 32;
 /// Connections of all users at a time.
@@ -23,15 +25,15 @@ pub const CHECK_WINDOW: Duration = Duration::from_secs(60);
 /// Who has had how much.
 #[derive(Debug, Default)]
 pub struct Limits {
-    connections: BTreeMap<u32, usize>,
-    checks: Vec<(u32, Instant)>,
+    connections: BTreeMap<User, usize>,
+    checks: Vec<(User, Instant)>,
 }
 
 impl Limits {
     /// Counts a connection; says whether there is room for it. Only then must it be counted off again.
-    pub fn connect(&mut self, uid: u32) -> bool {
+    pub fn connect(&mut self, user: &User) -> bool {
         let total: usize = self.connections.values().sum();
-        let mine = self.connections.entry(uid).or_default();
+        let mine = self.connections.entry(user.clone()).or_default();
         if *mine >= PER_USER || total >= TOTAL {
             return false;
         }
@@ -40,22 +42,22 @@ impl Limits {
     }
 
     /// Counts a connection off.
-    pub fn disconnect(&mut self, uid: u32) {
-        if let Some(mine) = self.connections.get_mut(&uid) {
+    pub fn disconnect(&mut self, user: &User) {
+        if let Some(mine) = self.connections.get_mut(user) {
             *mine = mine.saturating_sub(1);
             if *mine == 0 {
-                self.connections.remove(&uid);
+                self.connections.remove(user);
             }
         }
     }
 
     /// Whether a user may have another check-in.
-    pub fn check_now(&mut self, uid: u32, now: Instant) -> bool {
+    pub fn check_now(&mut self, user: &User, now: Instant) -> bool {
         self.checks.retain(|(_, at)| now.duration_since(*at) < CHECK_WINDOW);
-        let mine = self.checks.iter().filter(|(who, _)| *who == uid).count();
+        let mine = self.checks.iter().filter(|(who, _)| who == user).count();
         let may = mine < CHECKS && self.checks.len() < CHECKS_TOTAL;
         if may {
-            self.checks.push((uid, now));
+            self.checks.push((user.clone(), now));
         }
         may
     }
@@ -92,18 +94,18 @@ mod tests {
     fn one_user_cannot_take_all_connections() {
         let mut limits = Limits::default();
         for _ in 0..PER_USER {
-            assert!(limits.connect(60001));
+            assert!(limits.connect(&User::Uid(60001)));
         }
-        assert!(!limits.connect(60001));
-        assert!(limits.connect(60002));
-        limits.disconnect(60001);
-        assert!(limits.connect(60001));
+        assert!(!limits.connect(&User::Uid(60001)));
+        assert!(limits.connect(&User::Uid(60002)));
+        limits.disconnect(&User::Uid(60001));
+        assert!(limits.connect(&User::Uid(60001)));
     }
 
     #[test]
     fn all_users_together_have_a_limit_too() {
         let mut limits = Limits::default();
-        let taken = (0..1000).filter(|uid| limits.connect(*uid)).count();
+        let taken = (0..1000).filter(|uid| limits.connect(&User::Uid(*uid))).count();
         assert_eq!(taken, TOTAL);
     }
 
@@ -111,10 +113,10 @@ mod tests {
     fn check_ins_on_demand_are_few_and_come_back_with_time() {
         let mut limits = Limits::default();
         let now = Instant::now();
-        assert_eq!((0..20).filter(|_| limits.check_now(1, now)).count(), CHECKS);
-        assert!(limits.check_now(2, now), "another user still may");
-        assert_eq!((3..100).filter(|uid| limits.check_now(*uid, now)).count(), CHECKS_TOTAL - CHECKS - 1);
-        assert!(limits.check_now(1, now + CHECK_WINDOW));
+        assert_eq!((0..20).filter(|_| limits.check_now(&User::Uid(1), now)).count(), CHECKS);
+        assert!(limits.check_now(&User::Uid(2), now), "another user still may");
+        assert_eq!((3..100).filter(|uid| limits.check_now(&User::Uid(*uid), now)).count(), CHECKS_TOTAL - CHECKS - 1);
+        assert!(limits.check_now(&User::Uid(1), now + CHECK_WINDOW));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! | attack | answer |
 //! |---|---|
 //! | a caller names a path, address, version or argument | a request is a verb and nothing else ([`protocol::ipc`]) |
-//! | a caller claims to be somebody else | the kernel says who it is (`SO_PEERCRED`), once, when it connects |
+//! | a caller claims to be somebody else | the kernel says who it is (`SO_PEERCRED`; on Windows the process and its token), once, when it connects |
 //! | a wrong program confirms a version as healthy | device and inode of the peer's program are compared with the active version's |
 //! | a process id that is used again by the right program | the start time at connection is compared as well |
 //! | endless, slow or countless requests | limits on bytes, time, requests and connections ([`limits`]) |
@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     driver::{Event, Published},
     identity::TicketOffice,
-    platform::{self, Listener, Peer},
+    platform::{self, Listener, Peer, User},
     slots::Slots,
 };
 use limits::Limits;
@@ -87,7 +87,7 @@ impl Hub {
             server: self.server.clone(),
             products: published.products,
             why: published.why,
-            ticket: office.and_then(|o| o.issue(peer.uid, (self.clock)())),
+            ticket: office.and_then(|o| o.issue(peer.user.number(), (self.clock)())),
             fetching: self.fetching.borrow().clone(),
             problem: published.problem,
             last_contact: published.last_contact,
@@ -130,16 +130,16 @@ pub async fn listen(listener: Listener, hub: Arc<Hub>) {
                 continue;
             }
         };
-        if !hub.limits().connect(peer.uid) {
-            tracing::warn!(uid = peer.uid, "too many connections");
+        if !hub.limits().connect(&peer.user) {
+            tracing::warn!(user = %peer.user, "too many connections");
             continue;
         }
         let hub = hub.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve::serve(stream, peer, &hub).await {
-                tracing::debug!(uid = peer.uid, error = %crate::words(&error), "a connection ended");
+            if let Err(error) = serve::serve(stream, &peer, &hub).await {
+                tracing::debug!(user = %peer.user, error = %crate::words(&error), "a connection ended");
             }
-            hub.limits().disconnect(peer.uid);
+            hub.limits().disconnect(&peer.user);
         });
     }
 }
@@ -189,6 +189,6 @@ pub fn fetched(
 }
 
 /// Whether a user may have another check-in now.
-pub(crate) fn may_check_now(hub: &Hub, uid: u32) -> bool {
-    hub.limits().check_now(uid, Instant::now())
+pub(crate) fn may_check_now(hub: &Hub, user: &User) -> bool {
+    hub.limits().check_now(user, Instant::now())
 }

@@ -58,7 +58,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// [`Ended`].
-pub async fn serve(mut stream: Stream, peer: Peer, hub: &Arc<Hub>) -> Result<(), Ended> {
+pub async fn serve(mut stream: Stream, peer: &Peer, hub: &Arc<Hub>) -> Result<(), Ended> {
     let mut frames = FrameReader::new(MAX_REQUEST);
     let mut pace = Pace::new(Instant::now());
     let mut buffer = [0; MAX_REQUEST];
@@ -94,17 +94,17 @@ pub async fn serve(mut stream: Stream, peer: Peer, hub: &Arc<Hub>) -> Result<(),
     }
 }
 
-async fn answer(verb: Verb, peer: Peer, hub: &Arc<Hub>) -> Reply {
+async fn answer(verb: Verb, peer: &Peer, hub: &Arc<Hub>) -> Reply {
     match open(verb) {
         Open::ToAll => {}
-        Open::ToAllSparingly if may_check_now(hub, peer.uid) => {}
+        Open::ToAllSparingly if may_check_now(hub, &peer.user) => {}
         Open::ToAllSparingly => return refused("asked too often; try again in a minute"),
-        Open::ToRoot if peer.uid == 0 => {}
-        Open::ToRoot => return refused("only root may ask for that"),
+        Open::ToRoot if peer.is_administrator => {}
+        Open::ToRoot => return refused("only an administrator may ask for that"),
         Open::ToActiveProgram => return confirm_healthy(peer, hub).await,
     }
     match verb {
-        Verb::Status => Reply::Status(Box::new(hub.status(&peer))),
+        Verb::Status => Reply::Status(Box::new(hub.status(peer))),
         Verb::Consent => ask(peer, hub, Event::Consent).await,
         Verb::Retry => ask(peer, hub, Event::Retry).await,
         Verb::CheckNow => match hub.events.send(Event::Wanted(Why::Asked)).await {
@@ -117,14 +117,14 @@ async fn answer(verb: Verb, peer: Peer, hub: &Arc<Hub>) -> Reply {
 }
 
 /// Asks the driver, and waits for its answer.
-async fn ask(peer: Peer, hub: &Hub, event: fn(oneshot::Sender<Result<String, String>>) -> Event) -> Reply {
+async fn ask(peer: &Peer, hub: &Hub, event: fn(oneshot::Sender<Result<String, String>>) -> Event) -> Reply {
     let (answer, said) = oneshot::channel();
     if hub.events.send(event(answer)).await.is_err() {
         return refused("the updater is ending");
     }
     match timeout(DRIVER, said).await {
         Ok(Ok(Ok(detail))) => {
-            tracing::info!(uid = peer.uid, detail, "a user has spoken");
+            tracing::info!(user = %peer.user, session = peer.session, detail, "a user has spoken");
             Reply::Ok { detail }
         }
         Ok(Ok(Err(error))) => Reply::Refused { error },
@@ -132,11 +132,11 @@ async fn ask(peer: Peer, hub: &Hub, event: fn(oneshot::Sender<Result<String, Str
     }
 }
 
-async fn confirm_healthy(peer: Peer, hub: &Arc<Hub>) -> Reply {
-    let looking = hub.clone();
-    let found = tokio::task::spawn_blocking(move || looking.active_program(&peer)).await.ok().flatten();
+async fn confirm_healthy(peer: &Peer, hub: &Arc<Hub>) -> Reply {
+    let (looking, caller) = (hub.clone(), peer.clone());
+    let found = tokio::task::spawn_blocking(move || looking.active_program(&caller)).await.ok().flatten();
     let Some((product, version)) = found else {
-        tracing::warn!(uid = peer.uid, pid = ?peer.pid, "a program that is not an active version confirmed its health");
+        tracing::warn!(user = %peer.user, pid = ?peer.pid, "a program that is not an active version confirmed its health");
         return refused("only the active version's own program can confirm that it is healthy");
     };
     let detail = format!("{product} {version} is confirmed");

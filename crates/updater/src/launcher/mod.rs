@@ -80,7 +80,9 @@ pub async fn run(launch: Launch) -> Result<u8, LauncherError> {
             }
         };
         let began = Instant::now();
-        let end = match Command::new(&program).args(&launch.arguments).spawn() {
+        let mut command = Command::new(&program);
+        platform::in_own_group(command.args(&launch.arguments));
+        let end = match command.spawn() {
             Err(error) => End::Exited(Err(error)),
             Ok(mut child) => {
                 tracing::info!(product = %launch.product, %version, pid = child.id(), "started");

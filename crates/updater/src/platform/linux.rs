@@ -10,13 +10,13 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
-    process::Stdio,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
 };
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{FileId, Peer, Process};
+use super::{FileId, Peer, Process, User};
 
 /// The user and group that health checks run as: nobody.
 const NOBODY: u32 = 65534;
@@ -115,12 +115,52 @@ pub fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a symbolic link.
+/// Opens or makes a file that several processes lock.
+///
+/// # Errors
+/// As [`open_private`].
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    open_private(path)
+}
+
+/// Makes a pointer to a version: a symbolic link.
 ///
 /// # Errors
 /// Whatever the file system says.
-pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
+pub fn make_pointer(target: &Path, pointer: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, pointer)
+}
+
+/// Where a pointer leads: `versions` and the version's name.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn read_pointer(pointer: &Path) -> io::Result<PathBuf> {
+    fs::read_link(pointer)
+}
+
+/// Renames, replacing a file at `to`.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)
+}
+
+/// Removes a directory with everything in it.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
 }
 
 /// Exchanges two names of one file system in one step.
@@ -130,6 +170,32 @@ pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+/// An exchange is one step here, so there is never half of one.
+///
+/// # Errors
+/// None.
+pub fn finish_exchange(_one: &Path, _other: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Everything lies below the root.
+pub fn known_layout(_root: &Path) -> Option<(PathBuf, PathBuf)> {
+    None
+}
+
+/// Whether a directory lies above the root.
+pub fn is_above(root: &Path, dir: &Path) -> bool {
+    !dir.starts_with(root)
+}
+
+/// There is no Group Policy here.
+///
+/// # Errors
+/// None.
+pub fn group_policy(_name: &str) -> io::Result<Option<crate::settings::group_policy::Value>> {
+    Ok(None)
 }
 
 /// The very file that this process runs, even when its name is gone or taken by another.
@@ -258,25 +324,50 @@ pub fn is_running_below(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// A program to be run without rights: as nobody when this process is root, in `/`, with an empty environment.
-pub fn unprivileged(program: &Path, arguments: &[String]) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments).env_clear().current_dir("/").kill_on_drop(true).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if is_root() {
-        // The standard library also drops the supplementary groups when a user is set by root.
-        command.gid(NOBODY).uid(NOBODY);
-    }
-    command
+/// A program that runs without rights: as nobody when this process is root, in `/`, with an empty environment.
+#[derive(Debug)]
+pub struct Unprivileged {
+    child: tokio::process::Child,
+    leader: Option<u32>,
 }
 
-/// Ends a process group at once.
-pub fn kill_group(leader: u32) {
-    if let Some(pid) = i32::try_from(leader).ok().and_then(rustix::process::Pid::from_raw) {
-        // The group may be gone already, which is what is wanted.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+impl Unprivileged {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn start(program: &Path, arguments: &[String]) -> io::Result<Self> {
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).env_clear().current_dir("/").kill_on_drop(true).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if is_root() {
+            // The standard library also drops the supplementary groups when a user is set by root.
+            command.gid(NOBODY).uid(NOBODY);
+        }
+        let child = command.spawn()?;
+        let leader = child.id();
+        Ok(Self { child, leader })
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Ends it and whatever it has started, at once.
+    pub fn end(&self) {
+        if let Some(pid) = self.leader.and_then(|l| i32::try_from(l).ok()).and_then(rustix::process::Pid::from_raw) {
+            // The group may be gone already, which is what is wanted.
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
     }
 }
+
+/// A user's program ends with whoever has started it, as a terminal wants it.
+pub fn in_own_group(_command: &mut tokio::process::Command) {}
 
 /// Asks a process to end.
 pub fn terminate(pid: u32) {
@@ -356,9 +447,20 @@ impl Listener {
         let (stream, _) = self.0.accept().await?;
         let credentials = stream.peer_cred()?;
         let pid = credentials.pid().filter(|pid| *pid > 0);
-        let peer = Peer { uid: credentials.uid(), pid, started: pid.and_then(start_time) };
+        let peer = Peer {
+            user: User::Uid(credentials.uid()),
+            is_administrator: credentials.uid() == 0,
+            session: None,
+            pid,
+            started: pid.and_then(start_time),
+        };
         Ok((stream, peer))
     }
+}
+
+/// Removes the socket of a service that has ended: it would only confuse. A new one replaces it anyway.
+pub fn forget_socket(path: &Path) {
+    drop(fs::remove_file(path));
 }
 
 /// Waits until this process is asked to end: SIGTERM, SIGINT or SIGHUP.
@@ -394,7 +496,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let canary = dir.path().join("canary");
         fs::write(&canary, "untouched").unwrap();
-        symlink(&canary, &dir.path().join("soft")).unwrap();
+        make_pointer(&canary, &dir.path().join("soft")).unwrap();
         fs::hard_link(&canary, dir.path().join("hard")).unwrap();
         assert!(open_private(&dir.path().join("soft")).is_err());
         assert!(open_private(&dir.path().join("hard")).is_err());

@@ -46,17 +46,18 @@ pub trait Disk: Send + Sync {
     /// Whatever the system says.
     fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 
-    /// Makes a symbolic link.
+    /// Makes a pointer to a version, `versions/<version>` from where the pointer lies: a symbolic link, or on Windows a file with the
+    /// version's name.
     ///
     /// # Errors
     /// Whatever the system says.
-    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
+    fn make_pointer(&self, target: &Path, pointer: &Path) -> io::Result<()>;
 
-    /// Reads a symbolic link. `None`: there is none.
+    /// Where a pointer leads. `None`: there is none.
     ///
     /// # Errors
     /// Whatever the system says.
-    fn read_link(&self, path: &Path) -> io::Result<Option<PathBuf>>;
+    fn read_pointer(&self, pointer: &Path) -> io::Result<Option<PathBuf>>;
 
     /// Renames, replacing a file or link at `to`.
     ///
@@ -64,11 +65,19 @@ pub trait Disk: Send + Sync {
     /// Whatever the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Exchanges two names in one step.
+    /// Exchanges two names, in one step where the system can do that (not Windows).
     ///
     /// # Errors
     /// Whatever the system says; also when the file system cannot do that.
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
+
+    /// Finishes an exchange that was interrupted where it is more than one step.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn finish_exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The names in a directory; none when it is not there.
     ///
@@ -153,20 +162,24 @@ impl Disk for RealDisk {
         absent_is_none(fs::read(path))
     }
 
-    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        platform::symlink(target, link)
+    fn make_pointer(&self, target: &Path, pointer: &Path) -> io::Result<()> {
+        platform::make_pointer(target, pointer)
     }
 
-    fn read_link(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-        absent_is_none(fs::read_link(path))
+    fn read_pointer(&self, pointer: &Path) -> io::Result<Option<PathBuf>> {
+        absent_is_none(platform::read_pointer(pointer))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        platform::rename(from, to)
     }
 
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
         platform::exchange(one, other)
+    }
+
+    fn finish_exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        platform::finish_exchange(one, other)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -182,11 +195,11 @@ impl Disk for RealDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        absent_is_none(fs::remove_file(path)).map(|_| ())
+        absent_is_none(platform::remove_file(path)).map(|_| ())
     }
 
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        absent_is_none(fs::remove_dir_all(path)).map(|_| ())
+        absent_is_none(platform::remove_tree(path)).map(|_| ())
     }
 
     fn seal_tree(&self, path: &Path) -> io::Result<()> {

@@ -79,7 +79,7 @@ impl Execution<'_> {
                 let target = PathBuf::from("versions").join(to.to_string());
                 // An attempt before this one may have given the version its name without having made that durable.
                 disk.sync_dir(&versions)
-                    .and_then(|()| disk.symlink(&target, &link))
+                    .and_then(|()| disk.make_pointer(&target, &link))
                     .and_then(|()| disk.rename(&link, &current))
                     .and_then(|()| disk.sync_dir(&product))
                     .map_err(SlotError::disk("switching the active version"))
@@ -145,11 +145,11 @@ impl Execution<'_> {
             return self.disk.sync_dir(&self.layout.product(self.product));
         };
         let target = PathBuf::from("versions").join(from.to_string());
-        if self.disk.read_link(&current)?.as_deref() == Some(target.as_path()) {
+        if self.disk.read_pointer(&current)?.as_deref() == Some(target.as_path()) {
             return Ok(());
         }
         let link = self.layout.product(self.product).join(format!("{}back-{scratch:016x}", super::plan::LINK_PREFIX));
-        self.disk.symlink(&target, &link)?;
+        self.disk.make_pointer(&target, &link)?;
         self.disk.rename(&link, &current)?;
         self.disk.sync_dir(&self.layout.product(self.product))
     }

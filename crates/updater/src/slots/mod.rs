@@ -2,7 +2,8 @@
 //!
 //! Invariant: at every instant one complete version is active, the old one or the new one, whatever happens to the process
 //! or the power. A directory under `versions/` whose name is a version is complete: it was made under another name, written,
-//! made durable, and only then renamed. `current` is a relative symbolic link, replaced by one atomic rename.
+//! made durable, and only then renamed. `current` is a pointer, replaced by one atomic rename: a relative symbolic link, or on
+//! Windows a file with the version's name.
 //!
 //! | module | room for |
 //! |---|---|
@@ -20,7 +21,7 @@ use protocol::{Version, product::ProductId};
 use release::package::Manifest;
 
 use crate::{
-    layout::{Layout, SUPERVISOR_DIR},
+    layout::{LAUNCHER_DIR, Layout, SUPERVISOR_DIR},
     platform,
 };
 
@@ -117,7 +118,8 @@ impl Slots {
     /// The products that have a directory here; none when that cannot be read.
     pub fn products(&self) -> Vec<ProductId> {
         let names = self.disk.list(&self.layout.products()).unwrap_or_default();
-        names.iter().filter(|name| *name != SUPERVISOR_DIR).filter_map(|name| name.parse().ok()).collect()
+        let fixed = [SUPERVISOR_DIR, LAUNCHER_DIR];
+        names.iter().filter(|name| !fixed.contains(&name.as_str())).filter_map(|name| name.parse().ok()).collect()
     }
 
     /// What is there of one product.
@@ -141,7 +143,7 @@ impl Slots {
         }
         observed.current = self
             .disk
-            .read_link(&self.layout.current(product))?
+            .read_pointer(&self.layout.current(product))?
             .and_then(|target| target.file_name()?.to_str()?.parse().ok())
             .filter(|version| observed.versions.contains(version));
         Ok(observed)
@@ -255,7 +257,11 @@ impl Slots {
     /// Whatever the disk says.
     pub fn sweep(&self, product: &ProductId) -> Result<(), SlotError> {
         let _alone = self.take_turn()?;
-        let observed = self.observe(product).map_err(SlotError::disk("looking at the installed versions"))?;
+        let looking = |e| SlotError::disk("looking at the installed versions")(e);
+        let mut observed = self.observe(product).map_err(looking)?;
+        if recover::finish_exchanges(&self.layout, self.disk.as_ref(), product, &observed)? {
+            observed = self.observe(product).map_err(looking)?;
+        }
         recover::sweep(&self.layout, self.disk.as_ref(), product, &observed)?;
         self.journal.end(product, journal::Slot::Versions).map_err(SlotError::disk("closing the journal"))
     }
@@ -287,7 +293,7 @@ impl Slots {
 /// # Errors
 /// Whatever the system says.
 pub fn exclusive(layout: &Layout) -> Result<fs::File, SlotError> {
-    platform::open_private(&layout.slots_lock())
+    platform::open_lock(&layout.slots_lock())
         .and_then(|file| file.lock().map(|()| file))
         .map_err(SlotError::disk("waiting for another program that changes versions"))
 }

@@ -11,6 +11,16 @@ pub const REMOVING_PREFIX: &str = ".removing-";
 /// A link that is about to become `current`.
 pub const LINK_PREFIX: &str = ".current-";
 
+/// What an exchange of more than one step calls the old directory in its middle: the new one's name with this behind it.
+pub const EXCHANGED_SUFFIX: &str = ".old";
+
+/// The new directory's name and the version, from the name that the old one has in the middle of an exchange.
+pub fn half_exchanged(name: &str) -> Option<(&str, Version)> {
+    let dir = name.strip_suffix(EXCHANGED_SUFFIX)?;
+    let (version, _scratch) = dir.strip_prefix(STAGING_PREFIX)?.rsplit_once('-')?;
+    Some((dir, version.parse().ok()?))
+}
+
 /// One step. Names are relative: to `versions/` for directories, to the product's directory for links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -121,6 +131,22 @@ pub fn plan(operation: &Operation, observed: &Observed) -> Result<Vec<Step>, Con
         Operation::Remove { version, scratch } => {
             let dir = format!("{REMOVING_PREFIX}{version}-{scratch:016x}");
             Ok(vec![Step::Retire { from: version.clone(), to: dir.clone() }, Step::Erase { dir }])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_an_exchange_is_known_by_its_name() {
+        let renew = Operation::Renew { version: "7.3.0-rc.1".parse().unwrap(), scratch: 0x1234_5678_9abc_def0 };
+        let there = Observed { versions: ["7.3.0-rc.1".parse().unwrap()].into(), ..Observed::default() };
+        let Step::Exchange { dir, with } = plan(&renew, &there).unwrap()[2].clone() else { panic!("the third step") };
+        assert_eq!(half_exchanged(&format!("{dir}{EXCHANGED_SUFFIX}")), Some((dir.as_str(), with)));
+        for other in [dir.as_str(), ".removing-7.3.0-00.old", "7.3.0", ".staging-x-00.old", ".old"] {
+            assert_eq!(half_exchanged(other), None, "{other}");
         }
     }
 }

@@ -45,8 +45,11 @@ pub(super) fn recover(
     journal.adopt(entries.clone());
     let mut interrupted = Vec::new();
     for product in slots.products().into_iter().filter(mine) {
-        let looking = SlotError::disk("looking at the installed versions");
-        let observed = slots.observe(&product).map_err(looking)?;
+        let looking = |e| SlotError::disk("looking at the installed versions")(e);
+        let mut observed = slots.observe(&product).map_err(&looking)?;
+        if finish_exchanges(layout, disk, &product, &observed)? {
+            observed = slots.observe(&product).map_err(&looking)?;
+        }
         sweep(layout, disk, &product, &observed)?;
         let link = entries.iter().find(|e| e.product == product && e.operation.slot() == Slot::Link);
         let current = mend(layout, disk, &product, &observed, link)?;
@@ -57,6 +60,29 @@ pub(super) fn recover(
         journal.end(&product, Slot::Versions).map_err(SlotError::disk("closing the journal"))?;
     }
     Ok(interrupted)
+}
+
+/// Where an exchange is more than one step (Windows), a version's name may be missing in its middle: it is given back. Says whether
+/// there was any.
+pub(super) fn finish_exchanges(
+    layout: &Layout,
+    disk: &dyn Disk,
+    product: &ProductId,
+    observed: &Observed,
+) -> Result<bool, SlotError> {
+    let mut any = false;
+    for name in &observed.leftovers {
+        let Some((dir, version)) = super::plan::half_exchanged(name) else { continue };
+        if observed.versions.contains(&version) {
+            continue;
+        }
+        tracing::warn!(%product, %version, "finishing an exchange that was interrupted");
+        let versions = layout.versions(product);
+        disk.finish_exchange(&versions.join(dir), &versions.join(version.to_string()))
+            .map_err(SlotError::disk("finishing an exchange"))?;
+        any = true;
+    }
+    Ok(any)
 }
 
 pub(super) fn sweep(
@@ -94,7 +120,7 @@ fn mend(
     entry: Option<&Entry>,
 ) -> Result<Option<Version>, SlotError> {
     let link = layout.current(product);
-    let there = disk.read_link(&link).map_err(SlotError::disk("reading the link"))?;
+    let there = disk.read_pointer(&link).map_err(SlotError::disk("reading the link"))?;
     if observed.current.is_some() || there.is_none() {
         return Ok(observed.current.clone());
     }
@@ -110,7 +136,7 @@ fn mend(
     };
     let fresh = layout.product(product).join(format!("{}mend", super::plan::LINK_PREFIX));
     disk.remove_file(&fresh)
-        .and_then(|()| disk.symlink(&std::path::Path::new("versions").join(best.to_string()), &fresh))
+        .and_then(|()| disk.make_pointer(&std::path::Path::new("versions").join(best.to_string()), &fresh))
         .and_then(|()| disk.rename(&fresh, &link))
         .and_then(|()| disk.sync_dir(&layout.product(product)))
         .map_err(SlotError::disk("mending the link"))?;

@@ -222,7 +222,7 @@ fn a_link_to_a_version_that_somebody_deleted_is_mended() {
 }
 
 fn symlink_to(target: &str, link: &Path) {
-    platform::symlink(Path::new(target), link).unwrap();
+    platform::make_pointer(Path::new(target), link).unwrap();
 }
 
 /// A disk on which the n-th change fails.
@@ -253,11 +253,11 @@ impl Disk for FailingDisk {
     fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         RealDisk.read_file(path)
     }
-    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        self.change().and_then(|()| RealDisk.symlink(target, link))
+    fn make_pointer(&self, target: &Path, link: &Path) -> io::Result<()> {
+        self.change().and_then(|()| RealDisk.make_pointer(target, link))
     }
-    fn read_link(&self, path: &Path) -> io::Result<Option<std::path::PathBuf>> {
-        RealDisk.read_link(path)
+    fn read_pointer(&self, path: &Path) -> io::Result<Option<std::path::PathBuf>> {
+        RealDisk.read_pointer(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change().and_then(|()| RealDisk.rename(from, to))

@@ -31,3 +31,4 @@ mod site;
 mod tracer;
 mod trust;
 mod vendor;
+mod windows;

@@ -95,10 +95,26 @@ impl Release {
 
     /// The same with these arguments of its self-check.
     pub fn checked(product: &str, version: &str, files: &[(&str, u32, &[u8])], check: &[&str]) -> Self {
+        Self::on(Platform::current(), product, version, files, check, &format!("bin/lockstep-{product}"))
+    }
+
+    /// The same for Windows, whose programs have an ending.
+    pub fn for_windows(product: &str, version: &str, files: &[(&str, u32, &[u8])], check: &[&str]) -> Self {
+        let platform = Platform { os: "windows".into(), arch: "x86_64".into() };
+        Self::on(platform, product, version, files, check, &format!("bin/lockstep-{product}.exe"))
+    }
+
+    fn on(
+        platform: Platform,
+        product: &str,
+        version: &str,
+        files: &[(&str, u32, &[u8])],
+        check: &[&str],
+        program: &str,
+    ) -> Self {
         let product: ProductId = product.parse().unwrap();
         let version: Version = version.parse().unwrap();
         let mut files = files.to_vec();
-        let program = format!("bin/lockstep-{product}");
         files.sort();
         let entries = files.iter().map(|(path, mode, bytes)| FileEntry {
             path: (*path).into(),
@@ -110,8 +126,8 @@ impl Release {
         let description = Description {
             product: product.clone(),
             version: version.clone(),
-            platform: Platform::current(),
-            program,
+            platform: platform.clone(),
+            program: program.into(),
             self_check,
             restart: Default::default(),
             health: Default::default(),
@@ -125,7 +141,6 @@ impl Release {
         files.iter().for_each(|(_, _, bytes)| frame.write_all(bytes).unwrap());
         frame.finish().unwrap();
         package::verify(&package[..]).unwrap();
-        let platform = Platform::current();
         Self { product, version, platform, channel: "stable".into(), package, facts: json!({}) }
     }
 

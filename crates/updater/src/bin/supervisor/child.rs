@@ -12,7 +12,8 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
-use signal_hook::{consts::SIGCHLD, iterator::Signals};
+use signal_hook::consts::SIGCHLD;
+pub use signal_hook::iterator::Signals;
 
 use super::End;
 

@@ -3,15 +3,16 @@
 //! reads no configuration and no network, takes no decision about versions but this one, and knows nothing of what the
 //! updater does. What it shares with the updater are two small files ([`trial`]).
 //!
-//! A version on trial has come up when it has removed the trial's file. One that ends [`STARTS`] times before that, while the computer
-//! runs and nobody has asked it to, or does not
-//! get there in time, is left: first the memory that it failed, then the switch, then the end of the trial; killed
-//! anywhere in between, the next start finishes it.
+//! A version on trial has come up when it has removed the trial's file. One that ends [`STARTS`] times before that, while the computer runs and
+//! nobody has asked it to, or does not get there in time, is left: first the memory that it failed, then the switch, then the end of
+//! the trial; killed anywhere in between, the next start finishes it.
 
 mod trial;
 
-#[cfg(unix)]
+#[cfg_attr(windows, path = "child_windows.rs")]
 mod child;
+#[cfg(windows)]
+mod service;
 
 use std::process::ExitCode;
 
@@ -52,10 +53,10 @@ fn main() -> ExitCode {
     run(trial::Files::new(&root).in_boot(boot), std::time::Duration::from_secs(seconds))
 }
 
-#[cfg(not(unix))]
-fn run(_: trial::Files, _: std::time::Duration) -> ExitCode {
-    eprintln!("lockstep-supervisor: not on Windows yet");
-    ExitCode::FAILURE
+/// As a service if the service manager has started this, else for whoever did.
+#[cfg(windows)]
+fn run(files: trial::Files, patience: std::time::Duration) -> ExitCode {
+    service::run(files, patience)
 }
 
 #[cfg(unix)]
@@ -70,8 +71,14 @@ fn run(files: trial::Files, patience: std::time::Duration) -> ExitCode {
     }
 }
 
+/// Tells whoever looks after this computer.
+fn say(words: &str) {
+    eprintln!("lockstep-supervisor: {words}");
+    #[cfg(windows)]
+    service::report(words);
+}
+
 /// How a run of the updater came to its end.
-#[cfg(unix)]
 enum End {
     /// This program was asked to end, and the updater has.
     Asked,
@@ -81,12 +88,7 @@ enum End {
     Silent,
 }
 
-#[cfg(unix)]
-fn supervise(
-    files: &trial::Files,
-    patience: std::time::Duration,
-    mut signals: signal_hook::iterator::Signals,
-) -> ExitCode {
+fn supervise(files: &trial::Files, patience: std::time::Duration, mut signals: child::Signals) -> ExitCode {
     use std::time::{Duration, Instant};
     // Starts of this trial that this process has seen, should the disk not take them; and runs in a row that were short.
     let (mut seen, mut short, mut why) = (0, 0, String::new());
@@ -101,10 +103,10 @@ fn supervise(
                     (_, true) => format!("the computer went down {BOOTS} times before it had come up"),
                     _ => format!("it ended {STARTS} times before it had come up{why}"),
                 };
-                files.go_back(trial, &reason).unwrap_or_else(|e| eprintln!("lockstep-supervisor: cannot go back: {e}"));
+                files.go_back(trial, &reason).unwrap_or_else(|e| say(&format!("cannot go back: {e}")));
                 seen = 0;
             }
-            files.count(trial).unwrap_or_else(|e| eprintln!("lockstep-supervisor: cannot note a start: {e}"));
+            files.count(trial).unwrap_or_else(|e| say(&format!("cannot note a start: {e}")));
             seen += 1;
         } else {
             seen = 0;
@@ -120,16 +122,16 @@ fn supervise(
             End::Asked => {
                 // The computer is being switched off, most likely.
                 let forgiven = files.trial().map_or(Ok(()), |trial| files.forgive(&trial));
-                forgiven.unwrap_or_else(|e| eprintln!("lockstep-supervisor: cannot forgive a start: {e}"));
+                forgiven.unwrap_or_else(|e| say(&format!("cannot forgive a start: {e}")));
                 return ExitCode::SUCCESS;
             }
             End::Silent => {
                 let reason = format!("it gave no sign of health within {} seconds", patience.as_secs());
                 let left = files.trial().map_or(Ok(()), |trial| files.go_back(&trial, &reason));
-                left.unwrap_or_else(|e| eprintln!("lockstep-supervisor: cannot go back: {e}"));
+                left.unwrap_or_else(|e| say(&format!("cannot go back: {e}")));
             }
             End::Itself(how) => {
-                eprintln!("lockstep-supervisor: the updater ended: {how}");
+                say(&format!("the updater ended: {how}"));
                 why = format!(" ({how})");
             }
         }

@@ -8,6 +8,8 @@
 //! `trial-failed` is written by the supervisor before it goes back, and removed by the updater when it has remembered it:
 //! `lockstep-trial-failed 1`, `version VERSION`, `at SECONDS` (since 1970), `reason WORDS`.
 
+use system::{PROGRAM, create, make_pointer, places, read_pointer, rename, sync};
+
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -34,7 +36,7 @@ pub struct Trial {
 
 impl Files {
     pub fn new(root: &Path) -> Self {
-        let (product, state) = (root.join("opt/lockstep/updater"), root.join("var/lib/lockstep/updater"));
+        let (product, state) = places(root);
         Self { root: root.into(), product, state, boot: None }
     }
 
@@ -45,7 +47,7 @@ impl Files {
 
     /// What is started.
     pub fn program(&self) -> PathBuf {
-        self.product.join("current/bin/lockstep-updater")
+        self.product.join(self.active().unwrap_or_else(|| "current".into())).join("bin").join(PROGRAM)
     }
 
     /// The trial of the active version, if it is on trial.
@@ -60,8 +62,13 @@ impl Files {
             false => (0, number("boots").saturating_add(u32::from(number("starts") > 0))),
         };
         let trial = Trial { new: version("new")?, old: version("old")?, starts, boots };
-        let active = fs::read_link(self.product.join("current")).ok()?;
+        let active = read_pointer(&self.product.join("current")).ok()?;
         (active == Path::new("versions").join(&trial.new)).then_some(trial)
+    }
+
+    /// Where the pointer leads, where it is no link.
+    fn active(&self) -> Option<PathBuf> {
+        if cfg!(windows) { read_pointer(&self.product.join("current")).ok() } else { None }
     }
 
     /// Whether it was already decided to leave it.
@@ -96,10 +103,10 @@ impl Files {
             return Ok(());
         }
         let target = Path::new("versions").join(&trial.old);
-        fs::metadata(self.product.join(&target).join("bin/lockstep-updater"))?;
+        fs::metadata(self.product.join(&target).join("bin").join(PROGRAM))?;
         let at = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(500).collect();
-        eprintln!("lockstep-supervisor: going back from {} to {}: {reason}", trial.new, trial.old);
+        super::say(&format!("going back from {} to {}: {reason}", trial.new, trial.old));
         let text = format!("lockstep-trial-failed 1\nversion {}\nat {at}\nreason {reason}\n", trial.new);
         if !self.is_condemned(trial) {
             self.replace("trial-failed", &text)?;
@@ -107,9 +114,8 @@ impl Files {
         // The updater removes links of this form when it starts, should this process be killed here.
         let link = self.product.join(".current-supervisor");
         remove(&link)?;
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(&target, &link)?;
-        fs::rename(&link, self.product.join("current"))?;
+        make_pointer(&target, &link)?;
+        rename(&link, &self.product.join("current"))?;
         sync(&self.product)?;
         remove(&self.state.join("trial"))?;
         sync(&self.state)
@@ -117,10 +123,12 @@ impl Files {
 
     fn replace(&self, name: &str, text: &str) -> io::Result<()> {
         let beside = self.state.join(format!(".{name}.supervisor"));
-        let mut file = File::create(&beside)?;
+        remove(&beside)?;
+        let mut file = create(&beside)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&beside, self.state.join(name))?;
+        drop(file);
+        rename(&beside, &self.state.join(name))?;
         sync(&self.state)
     }
 }
@@ -135,8 +143,60 @@ fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }
 
-fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+/// What a system needs for that. On Linux this program stands on its own.
+#[cfg(unix)]
+mod system {
+    use super::*;
+
+    pub const PROGRAM: &str = "lockstep-updater";
+
+    pub fn places(root: &Path) -> (PathBuf, PathBuf) {
+        (root.join("opt/lockstep/updater"), root.join("var/lib/lockstep/updater"))
+    }
+
+    pub fn read_pointer(pointer: &Path) -> io::Result<PathBuf> {
+        fs::read_link(pointer)
+    }
+
+    pub fn make_pointer(target: &Path, pointer: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, pointer)
+    }
+
+    pub fn create(path: &Path) -> io::Result<File> {
+        File::create(path)
+    }
+
+    pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    pub fn sync(dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+/// On Windows, access lists, known folders and virus scanners are too much to be written twice.
+#[cfg(windows)]
+mod system {
+    use lockstep_updater::layout::Layout;
+    pub use lockstep_updater::platform::{make_pointer, read_pointer, rename, sync_dir as sync};
+    use protocol::product::ProductId;
+
+    use super::*;
+
+    pub const PROGRAM: &str = "lockstep-updater.exe";
+
+    pub fn places(root: &Path) -> (PathBuf, PathBuf) {
+        match Layout::new(root) {
+            Ok(layout) => (layout.product(&ProductId::updater()), layout.state_dir()),
+            // There is nothing to be found below such a root.
+            Err(_) => (root.into(), root.into()),
+        }
+    }
+
+    pub fn create(path: &Path) -> io::Result<File> {
+        lockstep_updater::platform::create_new(path, 0o600)
+    }
 }
 
 #[cfg(all(test, unix))]

@@ -313,11 +313,11 @@ impl Disk for SimDisk {
         })
     }
 
-    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+    fn make_pointer(&self, target: &Path, link: &Path) -> io::Result<()> {
         self.link(link, 0, Node::Link(target.into())).map(drop)
     }
 
-    fn read_link(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+    fn read_pointer(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         self.look(path, |node, _| match node {
             None => Ok(None),
             Some(Node::Link(target)) => Ok(Some(target.clone())),

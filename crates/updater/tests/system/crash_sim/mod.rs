@@ -349,7 +349,7 @@ impl Explorer {
     fn as_promised(&self, moment: &Moment, promise: &Promise) -> Result<Promise, String> {
         let s = Service::new(moment.clone(), promise.clone(), Careless::No, false, self.packages.clone());
         let product = ProductId::connector();
-        let link = s.disk.read_link(&s.layout.current(&product)).unwrap();
+        let link = s.disk.read_pointer(&s.layout.current(&product)).unwrap();
         let name = link.as_ref().and_then(|l| l.file_name()?.to_str()).unwrap_or_default();
         if !promise.active.contains(name) {
             return Err(format!("{name:?} is active instead of one of {:?}", promise.active));

@@ -1,0 +1,84 @@
+//! Windows: access lists, pointer files, kernel credentials, jobs, the service manager.
+//!
+//! | attack | answer |
+//! |---|---|
+//! | a file that a user planted under a name the service uses | directories that only we can write; `open_private`: not a link, link count 1, ours |
+//! | a process id that is used again by another program | its start time is compared before and after |
+//! | a copy of the program under the same name | compared by volume and file number, not by path |
+//! | another program makes the pipe first | first instance only; the pipe's owner is looked at by the client |
+//! | what was verified is exchanged while it is used | it is held open without sharing for writing and deleting ([`open_private`]) |
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`values`](super::values) | what is said to Windows word for word |
+//! | `sddl` | access lists, made and looked at |
+//! | `files` | directories, files, renames |
+//! | `removal` | deleting what may be in use |
+//! | `places` | known folders |
+//! | `events` | the program's log as entries of the event log |
+//! | `ending` | being asked to end |
+//! | `process`, `token` | processes, and whose they are |
+//! | `unprivileged` | self-checks |
+//! | `foreign` | a directory of somebody else's |
+//! | `pipe` | the socket that users' programs talk to |
+//! | `registry` | Group Policy |
+//! | [`service`] | the service manager and the event log |
+
+mod ending;
+mod events;
+mod files;
+mod foreign;
+mod pipe;
+mod places;
+mod process;
+mod registry;
+mod removal;
+mod sddl;
+pub mod service;
+mod token;
+mod unprivileged;
+
+pub use ending::asked_to_end;
+pub use events::log_to_events;
+pub use files::*;
+pub use foreign::ForeignDir;
+pub use pipe::{Listener, Stream, forget_socket};
+pub use places::{is_above, known_layout};
+pub use process::*;
+pub use registry::group_policy;
+pub use removal::{remove_file, remove_tree};
+pub use sddl::{has_mode, is_sticky_of_root, written_by_us_only};
+pub use unprivileged::Unprivileged;
+
+use std::{ffi::OsStr, io, os::windows::ffi::OsStrExt};
+
+/// Whether this process may do everything: it runs as the system or as an administrator who has agreed to it.
+pub fn is_root() -> bool {
+    token::is_administrator()
+}
+
+/// The service manager is told by the supervisor.
+pub fn notify_ready() {}
+
+/// The service manager has no watchdog.
+pub fn notify_alive() {}
+
+/// The service manager has no watchdog.
+pub fn watchdog() -> Option<std::time::Duration> {
+    None
+}
+
+/// Text as Windows takes it: UTF-16 with a zero at its end.
+fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
+}
+
+/// `Err` with what Windows says, for 0.
+fn succeeded(result: i32) -> io::Result<()> {
+    if result == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `Err` with an error number, unless it is 0.
+fn no_error(code: u32) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
+}
