@@ -171,10 +171,10 @@ fn userinfo(line: &str) -> String {
             None => (after.len(), after.find(char::is_whitespace).unwrap_or(after.len())),
         };
         let authority = after[..word].find(['/', '?', '#']).unwrap_or(word);
-        let sign = after[..authority].rfind('@').or_else(|| {
-            let unfinished = !is_host(&after[..authority]);
-            unfinished.then(|| after[..whole].rfind('@').or_else(|| after.rfind('@'))).flatten()
-        });
+        // A host follows the sign: where none does, the quotes or the blank stand in the middle of a password.
+        let in_it = |end: usize| after[..end].rfind('@').filter(|sign| sign + 1 < end);
+        let unfinished = !is_host(&after[..authority]);
+        let sign = in_it(authority).or_else(|| unfinished.then(|| in_it(whole).or_else(|| after.rfind('@'))).flatten());
         match sign {
             Some(sign) => {
                 out.push_str(REMOVED);
@@ -334,7 +334,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path()).unwrap();
         fs::create_dir_all(layout.etc()).unwrap();
-        let signs = ["'", "\"", "\\", "@", "<", ">", "%", " ", "/", "#", "?", ":", "%27", "%40x%22", "{", "é"];
+        let signs =
+            ["'", "\"", "\\", "@", "<", ">", "%", " ", "/", "#", "?", ":", "%27", "%40x%22", "{", "é", "'@\" <%\\"];
         for sign in signs {
             let password = format!("FIRST{sign}HUNTER2");
             let address = format!("http://kim:{password}@proxy.example.test:3128");

@@ -16,6 +16,7 @@ mod fixture;
 mod hostile_environment;
 mod hostile_ipc;
 mod hostile_links;
+mod hostile_words;
 mod install;
 mod install_attacks;
 mod install_beside;
