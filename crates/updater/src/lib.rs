@@ -49,6 +49,7 @@ pub mod slots;
 pub mod source;
 pub mod sse;
 pub mod status;
+pub mod texts;
 
 /// An error and everything that led to it, in one line.
 pub fn words(error: &dyn std::error::Error) -> String {

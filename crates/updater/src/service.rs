@@ -236,6 +236,11 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServiceError {
     move |source| ServiceError::System { what, source }
 }
 
+/// How much of the log is written: what `RUST_LOG` says.
+pub(crate) fn log_filter() -> tracing_subscriber::EnvFilter {
+    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"))
+}
+
 /// Sends the program's log to standard error, or as a Windows service to the event log; `RUST_LOG` says how much of it.
 pub fn log_to_stderr() {
     use std::io::IsTerminal;
@@ -243,10 +248,8 @@ pub fn log_to_stderr() {
     if self_update::is_supervised() && platform::service::is_installed() {
         return platform::log_to_events();
     }
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(log_filter())
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)

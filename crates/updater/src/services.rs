@@ -52,6 +52,27 @@ pub enum ServicesError {
     Failed(#[source] io::Error),
 }
 
+impl ServicesError {
+    /// Whether nothing was said about the unit: the question could not be asked, or was not answered.
+    fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Failed(_))
+    }
+}
+
+/// Asks again for [`AGAIN`] while there is no answer.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, ServicesError>
+where
+    F: Future<Output = Result<T, ServicesError>>,
+{
+    let until = Instant::now() + AGAIN;
+    loop {
+        match ask().await {
+            Err(error) if error.is_unanswered() && Instant::now() < until => sleep(LOOK).await,
+            answered => return answered,
+        }
+    }
+}
+
 /// A unit as systemd shows it (systemctl(1), `show`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
@@ -127,12 +148,12 @@ impl Systemd {
     /// In words for people: what could not be done, or what is wrong with the service.
     pub async fn restart_and_watch(&self, unit: &UnitName, rule: &Health, first: bool) -> Result<bool, String> {
         let words = |error: ServicesError| crate::words(&error);
-        let before = self.look_patiently(unit).await.map_err(words)?;
+        let before = patiently(|| self.look(unit)).await.map_err(words)?;
         if !before.is_wanted(first) {
             tracing::info!(%unit, "does not run, and is left alone");
             return Ok(false);
         }
-        self.restart_patiently(unit).await.map_err(words)?;
+        patiently(|| self.restart(unit)).await.map_err(words)?;
         self.watch(unit, rule, &before.instance).await.map(|()| true)
     }
 
@@ -191,30 +212,6 @@ impl Systemd {
                     return Err(format!("{unit} was not active within {} seconds ({})", rule.ready_seconds, now.state));
                 }
                 _ => sleep(LOOK).await,
-            }
-        }
-    }
-
-    async fn look_patiently(&self, unit: &UnitName) -> Result<Unit, ServicesError> {
-        let until = Instant::now() + AGAIN;
-        loop {
-            match self.look(unit).await {
-                Err(ServicesError::Refused { .. } | ServicesError::Failed(_)) if Instant::now() < until => {
-                    sleep(LOOK).await
-                }
-                answered => return answered,
-            }
-        }
-    }
-
-    async fn restart_patiently(&self, unit: &UnitName) -> Result<(), ServicesError> {
-        let until = Instant::now() + AGAIN;
-        loop {
-            match self.restart(unit).await {
-                Err(ServicesError::Refused { .. } | ServicesError::Failed(_)) if Instant::now() < until => {
-                    sleep(LOOK).await
-                }
-                answered => return answered,
             }
         }
     }

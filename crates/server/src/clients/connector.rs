@@ -3,7 +3,7 @@
 use axum::{Json, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use protocol::{
     Version,
-    device::{Device, ProductState},
+    device::{Device, ProductState, STABLE},
     directive,
     message::{ConnectorCheckIn, ConnectorDirective, Gate, V},
     product::{Platform, ProductId},
@@ -122,7 +122,7 @@ pub fn running(
     let mut device = tied.unwrap_or_else(|| Device {
         id: seat.id.as_str().to_owned(),
         hostname: seat.hostname.clone().unwrap_or_default(),
-        ..Device::unknown(platform.clone(), "stable")
+        ..Device::unknown(platform.clone(), STABLE)
     });
     let state: &mut ProductState = device.products.entry(product.clone()).or_default();
     state.installed = Some(version.clone());

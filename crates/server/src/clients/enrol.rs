@@ -6,7 +6,7 @@ use axum::{Extension, Json, body::Bytes, extract::State};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ed25519_dalek::VerifyingKey;
 use protocol::{
-    device::Device,
+    device::{Device, STABLE},
     message::{Enrol, Enrolled, V},
 };
 
@@ -42,7 +42,7 @@ pub async fn enrol(
         hostname: capped(&message.hostname),
         // Who enrols is an updater; its first check-in says which version.
         updater: Some(protocol::Version::new(0, 0, 0)),
-        ..Device::unknown(platform, "stable")
+        ..Device::unknown(platform, STABLE)
     };
     let naming = app.switches.naming().await;
     let named = naming.on;

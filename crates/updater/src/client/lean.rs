@@ -6,6 +6,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::texts::cut_members;
+
 /// Bytes that a body should not exceed.
 pub(super) const AIM: usize = 1024;
 
@@ -24,7 +26,7 @@ pub(super) fn to_vec(body: &impl Serialize) -> serde_json::Result<Vec<u8>> {
         if bytes.len() <= AIM {
             break;
         }
-        cut_texts(&mut body, length);
+        cut_members(&mut body, &TEXTS, length);
         bytes = serde_json::to_vec(&body)?;
     }
     Ok(bytes)
@@ -41,26 +43,6 @@ fn drop_defaults(value: &mut Value) {
             });
         }
         Value::Array(items) => items.iter_mut().for_each(drop_defaults),
-        _ => {}
-    }
-}
-
-fn cut_texts(value: &mut Value, length: usize) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                match value {
-                    Value::String(text) if TEXTS.contains(&name.as_str()) => {
-                        if let Some((end, _)) = text.char_indices().nth(length) {
-                            text.truncate(end);
-                            text.push('…');
-                        }
-                    }
-                    other => cut_texts(other, length),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| cut_texts(item, length)),
         _ => {}
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::layout::Layout;
+use crate::{layout::Layout, settings::group_policy};
 
 /// What stands in a secret's place.
 const REMOVED: &str = "[removed]";
@@ -56,11 +56,9 @@ impl Scrubber {
         if let Ok(settings) = fs::read(layout.settings()) {
             values.extend(of_proxy(&String::from_utf8_lossy(&settings)));
         }
-        #[cfg(windows)]
-        if let Ok(settings) = crate::settings::read(layout)
-            && let Some(proxy) = settings.download.proxy
-        {
-            values.extend(of_address(proxy.url().as_str()));
+        // One that cannot be read is none that anything here could know.
+        if let Some(group_policy::Value::Text(proxy)) = group_policy::read(&mut Vec::new()).get("Proxy") {
+            values.extend(of_address(proxy));
         }
         Self::knowing(values)
     }

@@ -61,18 +61,7 @@ struct Space {
 /// `None`: not to be found out, so nothing is refused for it.
 fn space(path: &Path) -> Option<Space> {
     let path = path.ancestors().find(|path| path.exists())?;
-    Some(Space { device: device(path)?, free: platform::free_space(path)? })
-}
-
-#[cfg(unix)]
-fn device(path: &Path) -> Option<u64> {
-    Some(std::os::unix::fs::MetadataExt::dev(&fs::metadata(path).ok()?))
-}
-
-/// Both directories lie below folders of the system's own drive.
-#[cfg(not(unix))]
-fn device(_: &Path) -> Option<u64> {
-    Some(0)
+    Some(Space { device: platform::file_id(path).ok()?.device, free: platform::free_space(path)? })
 }
 
 /// Bytes free where `path` lies, or will lie.
@@ -93,13 +82,7 @@ impl Room {
     /// # Errors
     /// [`NoRoom`]; then nothing should be fetched.
     pub fn make(&self, part: &Path, length: u64) -> Result<(), NoRoom> {
-        match self.check(part, length) {
-            Err(NoRoom::Disk { .. } | NoRoom::Limit { .. }) => {
-                self.drop_others(part).map_err(NoRoom::Unknown)?;
-                self.check(part, length)
-            }
-            other => other,
-        }
+        self.dropping_others(part, || self.check(part, length))
     }
 
     /// Sees to it that there is room for a package's content, once the verified package says how much that is; `part` is its
@@ -108,10 +91,14 @@ impl Room {
     /// # Errors
     /// [`NoRoom`]; then it should not be unpacked.
     pub fn make_for_content(&self, part: &Path, content: u64) -> Result<(), NoRoom> {
-        match self.check_content(content) {
+        self.dropping_others(part, || self.check_content(content))
+    }
+
+    fn dropping_others(&self, part: &Path, check: impl Fn() -> Result<(), NoRoom>) -> Result<(), NoRoom> {
+        match check() {
             Err(NoRoom::Disk { .. } | NoRoom::Limit { .. }) => {
                 self.drop_others(part).map_err(NoRoom::Unknown)?;
-                self.check_content(content)
+                check()
             }
             other => other,
         }
@@ -123,12 +110,12 @@ impl Room {
         let (downloads, products) = ((self.space)(&self.downloads), (self.space)(&self.products));
         let elsewhere =
             downloads.zip(products).is_some_and(|(downloads, products)| downloads.device != products.device);
-        let content = staging_room(length).saturating_sub(length);
-        let places = match elsewhere {
-            true => [(downloads, length.saturating_sub(here)), (products, content)],
-            false => [(downloads, needed), (None, 0)],
-        };
-        places.into_iter().try_for_each(|(space, needed)| enough(space, needed))?;
+        if elsewhere {
+            enough(downloads, length.saturating_sub(here))?;
+            enough(products, staging_room(length).saturating_sub(length))?;
+        } else {
+            enough(downloads, needed)?;
+        }
         self.check_limit(needed)
     }
 

@@ -39,7 +39,6 @@ use tokio::{
 use crate::{
     download::room::free_for,
     history::History,
-    ipc::fit::cut,
     layout::Layout,
     machine::{Recovered, State, Step},
     platform,
@@ -47,6 +46,7 @@ use crate::{
     services::Systemd,
     slots::{Observed, SlotError, Slots, is_of_the_service, recover::Interrupted},
     source::{Metadata, Source, Trouble},
+    texts::cut,
     words,
 };
 

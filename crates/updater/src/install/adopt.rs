@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use protocol::device::STABLE;
 
-use super::{InstallError, Product, disk, payload, place};
+use super::{InstallError, Product, check_rights, disk, payload, place};
 use crate::{
     ipc::client::ask,
     layout::Layout,
@@ -49,9 +49,7 @@ pub enum Adopted {
 /// # Errors
 /// [`InstallError`]; what was active before is active still.
 pub async fn adopt(layout: &Layout, path: &Path) -> Result<Adopted, InstallError> {
-    if layout.root() == Path::new("/") && !platform::is_root() {
-        return Err(InstallError::NotRoot);
-    }
+    check_rights(layout)?;
     let file = open(path)?;
     let manifest = place::read_manifest(&file)?;
     let description = &manifest.description;

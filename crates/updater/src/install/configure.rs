@@ -18,8 +18,8 @@ use std::{
 use protocol::{policy::UpgradePolicy, site::SiteProfile};
 use release::tuf;
 
-use super::{InstallError, adopt, disk, place, trust};
-use crate::{layout::Layout, platform, site};
+use super::{InstallError, adopt, check_rights, disk, place, trust};
+use crate::{layout::Layout, site};
 
 /// The arguments, in their order.
 const NAMES: [&str; 5] = ["--server=", "--policy=", "--enrolment-key=", "--root-json=", "--site-json="];
@@ -76,9 +76,7 @@ impl Given {
 /// # Errors
 /// [`InstallError`]; nothing was changed then, but perhaps the root, which is written first.
 pub fn configure(layout: &Layout, given: &Given) -> Result<Option<String>, InstallError> {
-    if layout.root() == Path::new("/") && !platform::is_root() {
-        return Err(InstallError::NotRoot);
-    }
+    check_rights(layout)?;
     place::directories(layout)?;
     if let Some(path) = &given.root_json
         && trust::pinned(layout)?.is_none()
@@ -138,6 +136,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::platform;
 
     fn words(values: [&str; 5]) -> Vec<String> {
         NAMES.iter().zip(values).map(|(name, value)| format!("{name}{value}")).collect()

@@ -235,15 +235,18 @@ pub struct Installed {
     pub service: Service,
 }
 
+/// Whether what is changed is the whole computer's; then only an administrator may.
+fn check_rights(layout: &Layout) -> Result<bool, InstallError> {
+    let whole_machine = layout.root() == Path::new("/");
+    if whole_machine && !platform::is_root() { Err(InstallError::NotRoot) } else { Ok(whole_machine) }
+}
+
 /// Installs from `folder`: see the module's header. `now` is the system's time.
 ///
 /// # Errors
 /// [`InstallError`]; what was active before is active still, except for [`InstallError::NotStarted`].
 pub async fn install(layout: &Layout, folder: &Path, now: Timestamp) -> Result<Installed, InstallError> {
-    let whole_machine = layout.root() == Path::new("/");
-    if whole_machine && !platform::is_root() {
-        return Err(InstallError::NotRoot);
-    }
+    let whole_machine = check_rights(layout)?;
     let folder = Folder::open(folder)?;
     let profile = folder.small_file("site.json")?;
     let site = site::parse(&folder.path("site.json"), &profile)?;

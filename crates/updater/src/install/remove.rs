@@ -5,10 +5,9 @@
 
 use std::{fs, io, path::Path};
 
-use super::{InstallError, disk};
+use super::{InstallError, check_rights, disk};
 use crate::{
     layout::Layout,
-    platform,
     slots::{Disk, RealDisk},
 };
 
@@ -17,9 +16,7 @@ use crate::{
 /// # Errors
 /// [`InstallError::NotRoot`]; the first thing that is left.
 pub fn remove(layout: &Layout) -> Result<(), InstallError> {
-    if layout.root() == Path::new("/") && !platform::is_root() {
-        return Err(InstallError::NotRoot);
-    }
+    check_rights(layout)?;
     let mut first = None;
     let mut gone = |path: &Path| {
         if let Err(error) = RealDisk.remove_tree(path) {

@@ -9,7 +9,9 @@ use protocol::{
 };
 use serde_json::Value;
 
-/// Members that are texts for people, or hold nothing else.
+use crate::texts::cut_members;
+
+/// Members that are texts for people, or hold nothing else: `why` holds one for each product.
 const TEXTS: [&str; 7] = ["why", "how", "what", "detail", "reason", "problem", "error"];
 /// Happenings that are told of a long history.
 const FEW: usize = 8;
@@ -24,7 +26,7 @@ pub fn fitted(reply: &Reply) -> Vec<u8> {
     }
     tracing::debug!(bytes = whole.len(), "a reply is too long, and is shortened");
     let mut value = serde_json::to_value(reply).unwrap_or_default();
-    let cuts = CUTS.map(|most| move |value: &mut Value| cut_texts(value, most));
+    let cuts = CUTS.map(|most| move |value: &mut Value| cut_members(value, &TEXTS, most));
     let first: [&dyn Fn(&mut Value); 2] = [&shorten_history, &drop_history];
     let last: [&dyn Fn(&mut Value); 2] = [&drop_failures, &drop_products];
     let steps = first.into_iter().chain(cuts.iter().map(|cut| cut as &dyn Fn(&mut Value))).chain(last);
@@ -38,14 +40,6 @@ pub fn fitted(reply: &Reply) -> Vec<u8> {
     frame(&Reply::Refused { error: "there is too much to tell".into() })
 }
 
-/// A text of somebody else's, at most so many characters, and … where it went on.
-pub fn cut(text: &mut String, most: usize) {
-    if let Some((end, _)) = text.char_indices().nth(most) {
-        text.truncate(end);
-        text.push('…');
-    }
-}
-
 fn shorten_history(status: &mut Value) {
     if let Some(history) = status.get_mut("history").and_then(Value::as_array_mut) {
         history.drain(..history.len().saturating_sub(FEW));
@@ -55,27 +49,6 @@ fn shorten_history(status: &mut Value) {
 fn drop_history(status: &mut Value) {
     if let Some(members) = status.as_object_mut() {
         members.remove("history");
-    }
-}
-
-fn cut_texts(value: &mut Value, most: usize) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                if TEXTS.contains(&name.as_str()) { cut_all(value, most) } else { cut_texts(value, most) }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| cut_texts(item, most)),
-        _ => {}
-    }
-}
-
-/// `why` holds a text for each product.
-fn cut_all(value: &mut Value, most: usize) {
-    match value {
-        Value::String(text) => cut(text, most),
-        Value::Object(members) => members.values_mut().for_each(|value| cut_all(value, most)),
-        _ => {}
     }
 }
 

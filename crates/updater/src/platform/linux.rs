@@ -283,7 +283,7 @@ pub fn kernel_hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Which file a program is.
+/// Which file or directory this is.
 ///
 /// # Errors
 /// Whatever the file system says.

@@ -257,11 +257,7 @@ impl Slots {
     /// Whatever the disk says.
     pub fn sweep(&self, product: &ProductId) -> Result<(), SlotError> {
         let _alone = self.take_turn()?;
-        let looking = |e| SlotError::disk("looking at the installed versions")(e);
-        let mut observed = self.observe(product).map_err(looking)?;
-        if recover::finish_exchanges(&self.layout, self.disk.as_ref(), product, &observed)? {
-            observed = self.observe(product).map_err(looking)?;
-        }
+        let observed = recover::observe_whole(self, product)?;
         recover::sweep(&self.layout, self.disk.as_ref(), product, &observed)?;
         self.journal.end(product, journal::Slot::Versions).map_err(SlotError::disk("closing the journal"))
     }

@@ -45,11 +45,7 @@ pub(super) fn recover(
     journal.adopt(entries.clone());
     let mut interrupted = Vec::new();
     for product in slots.products().into_iter().filter(mine) {
-        let looking = |e| SlotError::disk("looking at the installed versions")(e);
-        let mut observed = slots.observe(&product).map_err(&looking)?;
-        if finish_exchanges(layout, disk, &product, &observed)? {
-            observed = slots.observe(&product).map_err(&looking)?;
-        }
+        let observed = observe_whole(slots, &product)?;
         sweep(layout, disk, &product, &observed)?;
         let link = entries.iter().find(|e| e.product == product && e.operation.slot() == Slot::Link);
         let current = mend(layout, disk, &product, &observed, link)?;
@@ -62,27 +58,24 @@ pub(super) fn recover(
     Ok(interrupted)
 }
 
-/// Where an exchange is more than one step (Windows), a version's name may be missing in its middle: it is given back. Says whether
-/// there was any.
-pub(super) fn finish_exchanges(
-    layout: &Layout,
-    disk: &dyn Disk,
-    product: &ProductId,
-    observed: &Observed,
-) -> Result<bool, SlotError> {
-    let mut any = false;
+/// What there is of a product. Where an exchange is more than one step (Windows), a version's name may be missing in its middle: it
+/// is given back first.
+pub(super) fn observe_whole(slots: &Slots, product: &ProductId) -> Result<Observed, SlotError> {
+    let look = || slots.observe(product).map_err(SlotError::disk("looking at the installed versions"));
+    let observed = look()?;
+    let versions = slots.layout.versions(product);
+    let mut finished = false;
     for name in &observed.leftovers {
         let Some((dir, version)) = super::plan::half_exchanged(name) else { continue };
         if observed.versions.contains(&version) {
             continue;
         }
         tracing::warn!(%product, %version, "finishing an exchange that was interrupted");
-        let versions = layout.versions(product);
-        disk.finish_exchange(&versions.join(dir), &versions.join(version.to_string()))
-            .map_err(SlotError::disk("finishing an exchange"))?;
-        any = true;
+        let finishing = slots.disk.finish_exchange(&versions.join(dir), &versions.join(version.to_string()));
+        finishing.map_err(SlotError::disk("finishing an exchange"))?;
+        finished = true;
     }
-    Ok(any)
+    if finished { look() } else { Ok(observed) }
 }
 
 pub(super) fn sweep(

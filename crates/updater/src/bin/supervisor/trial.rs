@@ -8,7 +8,7 @@
 //! `trial-failed` is written by the supervisor before it goes back, and removed by the updater when it has remembered it:
 //! `lockstep-trial-failed 1`, `version VERSION`, `at SECONDS` (since 1970), `reason WORDS`.
 
-use system::{PROGRAM, create, make_pointer, places, read_pointer, rename, sync};
+use system::{PROGRAM, create, make_pointer, places, program, read_pointer, rename, sync};
 
 use std::{
     fs::{self, File},
@@ -47,7 +47,7 @@ impl Files {
 
     /// What is started.
     pub fn program(&self) -> PathBuf {
-        self.product.join(self.active().unwrap_or_else(|| "current".into())).join("bin").join(PROGRAM)
+        program(&self.root, &self.product)
     }
 
     /// The trial of the active version, if it is on trial.
@@ -64,11 +64,6 @@ impl Files {
         let trial = Trial { new: version("new")?, old: version("old")?, starts, boots };
         let active = read_pointer(&self.product.join("current")).ok()?;
         (active == Path::new("versions").join(&trial.new)).then_some(trial)
-    }
-
-    /// Where the pointer leads, where it is no link.
-    fn active(&self) -> Option<PathBuf> {
-        if cfg!(windows) { read_pointer(&self.product.join("current")).ok() } else { None }
     }
 
     /// Whether it was already decided to leave it.
@@ -154,6 +149,10 @@ mod system {
         (root.join("opt/lockstep/updater"), root.join("var/lib/lockstep/updater"))
     }
 
+    pub fn program(_root: &Path, product: &Path) -> PathBuf {
+        product.join("current/bin").join(PROGRAM)
+    }
+
     pub fn read_pointer(pointer: &Path) -> io::Result<PathBuf> {
         fs::read_link(pointer)
     }
@@ -192,6 +191,11 @@ mod system {
             // There is nothing to be found below such a root.
             Err(_) => (root.into(), root.into()),
         }
+    }
+
+    pub fn program(root: &Path, product: &Path) -> PathBuf {
+        // Below such a root there is none.
+        Layout::new(root).map_or_else(|_| product.join(PROGRAM), |layout| layout.updater_program())
     }
 
     pub fn create(path: &Path) -> io::Result<File> {
