@@ -12,7 +12,7 @@ use std::{
     io,
     os::windows::{
         fs::OpenOptionsExt,
-        io::{AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle},
+        io::{AsRawHandle, IntoRawHandle, OwnedHandle},
     },
     path::{Path, PathBuf},
     ptr::null_mut,
@@ -22,14 +22,12 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::net::windows::named_pipe::NamedPipeClient;
 use windows_sys::Win32::{
-    Foundation::{ERROR_PIPE_BUSY, LocalFree},
+    Foundation::ERROR_PIPE_BUSY,
     Security::{
         Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT},
-        EqualSid, GetTokenInformation, IsWellKnownSid, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
-        TOKEN_QUERY, TOKEN_USER, TokenUser, WinBuiltinAdministratorsSid, WinLocalSystemSid,
+        OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
     },
     Storage::FileSystem::{FILE_FLAG_OVERLAPPED, SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT},
-    System::Threading::{GetCurrentProcess, OpenProcessToken},
 };
 
 pub type Stream = NamedPipeClient;
@@ -92,41 +90,10 @@ fn is_trusted(pipe: &OwnedHandle) -> io::Result<bool> {
             &raw mut descriptor,
         )
     };
-    if result != 0 {
-        return Err(io::Error::from_raw_os_error(result.cast_signed()));
-    }
-    // SAFETY: the owner lies in the descriptor, which is freed after.
-    let known =
-        [WinLocalSystemSid, WinBuiltinAdministratorsSid].iter().any(|sid| unsafe { IsWellKnownSid(owner, *sid) != 0 });
-    let trusted = if known { Ok(true) } else { is_own(owner) };
-    // SAFETY: to be freed so, and not used any more.
-    unsafe { LocalFree(descriptor) };
-    trusted
-}
-
-fn is_own(sid: PSID) -> io::Result<bool> {
-    let mut token = null_mut();
-    // SAFETY: a constant that stands for this process, and a place to write to.
-    if unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a fresh handle, which nobody else has.
-    let token = unsafe { OwnedHandle::from_raw_handle(token) };
-    // Aligned for the structure that it begins with; the SID behind it has at most 68 bytes.
-    let (mut room, mut length) = ([0_u64; 32], 0);
-    // SAFETY: so much room is there.
-    let found = unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            room.as_mut_ptr().cast(),
-            size_of_val(&room) as u32,
-            &raw mut length,
-        )
-    };
-    if found == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call has put this structure there, whose SID lies behind it; both SIDs are valid.
-    Ok(unsafe { EqualSid((*room.as_ptr().cast::<TOKEN_USER>()).User.Sid, sid) } != 0)
+    win32::no_error(result)?;
+    // SAFETY: what the call has given is to be freed so.
+    let _freed = unsafe { win32::Descriptor::from_raw(descriptor) };
+    // SAFETY: the owner lies in the descriptor.
+    let owner = unsafe { win32::sid_text(owner)? };
+    Ok([win32::SYSTEM, win32::ADMINISTRATORS].contains(&owner.as_str()) || owner == win32::own_user()?)
 }

@@ -11,15 +11,15 @@
 //! | a prompt that nobody answers | [`announce`] is taken back in time; UAC takes its own back after two minutes |
 //! | asked where nobody can be asked | a user who runs with the administrator's rights already is not asked ([`is_elevated`]) |
 
-use std::{ffi::OsStr, io, path::Path, ptr::null_mut, time::Duration};
+use std::{ffi::OsStr, io, os::windows::io::AsRawHandle, path::Path, ptr::null_mut, time::Duration};
 
 use windows_sys::Win32::{
-    Foundation::{CloseHandle, ERROR_CANCELLED, HANDLE, WAIT_OBJECT_0, WAIT_TIMEOUT},
+    Foundation::{CloseHandle, ERROR_CANCELLED, WAIT_OBJECT_0, WAIT_TIMEOUT},
     Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation},
     System::{
         Com::{COINIT_APARTMENTTHREADED, COINIT_DISABLE_OLE1DDE, CoInitializeEx, CoUninitialize},
         SystemInformation::GetSystemDirectoryW,
-        Threading::{GetCurrentProcess, GetCurrentThreadId, GetExitCodeProcess, OpenProcessToken, WaitForSingleObject},
+        Threading::{GetCurrentThreadId, GetExitCodeProcess, WaitForSingleObject},
     },
     UI::{
         Shell::{
@@ -33,8 +33,7 @@ use windows_sys::Win32::{
     },
 };
 
-use super::wide;
-use crate::platform::values::command_line;
+use win32::{command_line, wide};
 
 /// The verb that makes the shell ask for the administrator's rights.
 pub const VERB: &str = "runas";
@@ -108,20 +107,16 @@ pub fn can_elevate() -> Result<(), &'static str> {
 
 /// Whether this process has the administrator's rights already, so that nobody would be asked.
 pub fn is_elevated() -> bool {
-    let mut token: HANDLE = null_mut();
+    let Ok(token) = win32::own_token(TOKEN_QUERY) else { return false };
     let mut elevation = TOKEN_ELEVATION::default();
     let size = u32::try_from(size_of_val(&elevation)).unwrap_or_default();
     let mut returned = 0;
-    // SAFETY: the pseudo handle of this process is always valid; the buffer is as big as is said; the token is closed once.
-    unsafe {
-        if OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) == 0 {
-            return false;
-        }
-        let told =
-            GetTokenInformation(token, TokenElevation, (&raw mut elevation).cast(), size, &raw mut returned) != 0;
-        CloseHandle(token);
-        told && elevation.TokenIsElevated != 0
-    }
+    // SAFETY: an open token; the buffer is as big as is said.
+    let told = unsafe {
+        let token = token.as_raw_handle();
+        GetTokenInformation(token, TokenElevation, (&raw mut elevation).cast(), size, &raw mut returned)
+    };
+    told != 0 && elevation.TokenIsElevated != 0
 }
 
 fn start(program: &Path, parameters: &str, patience: Duration) -> Elevated {

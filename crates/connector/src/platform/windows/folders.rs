@@ -4,30 +4,18 @@
 //! Below a root other than the computer's own everything lies as on Linux, but the active version is named in a file instead
 //! of a link.
 
-use std::{
-    ffi::OsString,
-    os::windows::ffi::OsStringExt,
-    path::{Component, Path, PathBuf},
-    ptr::null_mut,
-};
+use std::path::{Component, Path, PathBuf};
 
 use protocol::Version;
 use windows_sys::{
     Win32::{
-        Storage::FileSystem::GetDiskFreeSpaceExW,
-        System::{
-            Com::CoTaskMemFree,
-            SystemInformation::{ComputerNameDnsHostname, GetComputerNameExW},
-        },
-        UI::Shell::{FOLDERID_LocalAppData, FOLDERID_ProgramData, FOLDERID_ProgramFiles, SHGetKnownFolderPath},
+        System::SystemInformation::{ComputerNameDnsHostname, GetComputerNameExW},
+        UI::Shell::{FOLDERID_LocalAppData, FOLDERID_ProgramData, FOLDERID_ProgramFiles},
     },
     core::GUID,
 };
 
-use super::{
-    registry::{self, Hive, View},
-    wide,
-};
+use super::registry::{self, Hive, View};
 
 /// What the updater is called among the installed programs, whichever package brought it.
 const UPDATER: &str = "Lockstep Updater";
@@ -88,10 +76,7 @@ pub fn autostart() -> Option<PathBuf> {
 /// Bytes that this user may still write where `path` is, or will be. `None`: unknown.
 pub fn disk_free(path: &Path) -> Option<u64> {
     let folder = path.ancestors().find(|folder| folder.is_dir())?;
-    let mut free = 0;
-    // SAFETY: the name ends with a zero, `free` outlives the call, and what is not wanted is null.
-    let done = unsafe { GetDiskFreeSpaceExW(wide(folder).as_ptr(), &raw mut free, null_mut(), null_mut()) };
-    (done != 0).then_some(free)
+    win32::free_space(folder)
 }
 
 /// The PC's name, in full and as it was given.
@@ -111,16 +96,5 @@ fn real(root: &Path, folder: &GUID) -> Option<PathBuf> {
 }
 
 fn known(folder: &GUID) -> Option<PathBuf> {
-    let mut text = null_mut();
-    // SAFETY: the folder's number is valid; the system gives a text that ends with a zero and that is ours to free, also
-    // when it fails.
-    unsafe {
-        let failed = SHGetKnownFolderPath(folder, 0, null_mut(), &raw mut text);
-        let path = (failed >= 0 && !text.is_null()).then(|| {
-            let length = (0..).take_while(|&at| *text.add(at) != 0).count();
-            PathBuf::from(OsString::from_wide(std::slice::from_raw_parts(text, length)))
-        });
-        CoTaskMemFree(text.cast());
-        path
-    }
+    win32::known_folder(folder).ok()
 }

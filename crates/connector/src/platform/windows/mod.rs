@@ -12,7 +12,7 @@
 //! | [`tray`] | the icon beside the clock, its menu, its notifications and the status window |
 
 // Everything here is calls to the system; each of them says why it is sound.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "calls to the system take pointers")]
 
 mod access;
 pub mod console;
@@ -24,7 +24,7 @@ mod process;
 pub mod registry;
 pub mod tray;
 
-use std::{ffi::OsStr, os::windows::ffi::OsStrExt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 pub use access::{create_private, make_private, open_private, replace_durably};
 pub use elevate::{Elevated, announce, can_elevate, elevate, is_elevated};
@@ -34,17 +34,13 @@ pub use folders::{
 pub use password::ask_password;
 pub use process::{asked_to_stop, become_program, detach, end_session, own_process};
 pub use tray::Desktop;
+pub(crate) use win32::wide;
 
 /// Name of the way to the administrator's rights that is taken where nothing else is configured: User Account Control.
 pub const ELEVATION: &str = "uac";
 
 /// Whether what starts the machine's connector when somebody logs in is the machine's affair (`HKLM\…\Run`).
 pub const MACHINE_STARTS_IT: bool = true;
-
-/// Text as the system wants it: UTF-16 with a zero at its end.
-pub(crate) fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
-    text.as_ref().encode_wide().chain([0]).collect()
-}
 
 /// The system's keyring: the Credential Manager, where a secret is kept under the user's own key (`CredWrite`).
 ///

@@ -8,10 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::platform::{
-    registry::{self, Hive, View},
-    values::command_line,
-};
+use win32::command_line;
+
+use crate::platform::registry::{self, Hive, View};
 
 /// Its name among such values.
 const NAME: &str = "Lockstep Connector";

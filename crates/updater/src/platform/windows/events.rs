@@ -9,11 +9,9 @@ use super::service;
 
 /// Sends the program's log to the event log; `RUST_LOG` says how much of it.
 pub fn log_to_events() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // The event log has its own clock.
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(crate::service::log_filter())
         .with_writer(Events)
         .with_ansi(false)
         .with_target(false)

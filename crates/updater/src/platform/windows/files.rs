@@ -22,17 +22,15 @@ use windows_sys::Win32::{
     Storage::FileSystem::{
         BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL,
         FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_READ,
-        FILE_SHARE_WRITE, GetDiskFreeSpaceExW, GetFileInformationByHandle, MOVEFILE_REPLACE_EXISTING,
-        MOVEFILE_WRITE_THROUGH, MoveFileExW, OPEN_ALWAYS,
+        FILE_SHARE_WRITE, GetFileInformationByHandle, OPEN_ALWAYS,
     },
     System::SystemInformation::{ComputerNamePhysicalDnsHostname, GetComputerNameExW},
 };
 
-use super::{
-    super::FileId,
-    sddl::{self, Descriptor},
-    succeeded, token, wide,
-};
+pub use win32::free_space;
+use win32::{Descriptor, own_user, replace};
+
+use super::{super::FileId, sddl, succeeded, wide};
 
 /// A virus scanner or an indexer lets go of a file within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -109,7 +107,7 @@ fn private(path: &Path, share: u32) -> io::Result<File> {
     let links = information(&file)?.nNumberOfLinks;
     let meta = file.metadata()?;
     let owner = sddl::owner(path)?;
-    let ours = owner == token::own_user()? || super::super::values::TRUSTED.contains(&owner.as_str());
+    let ours = owner == own_user()? || super::super::values::TRUSTED.contains(&owner.as_str());
     if sddl::is_reparse_point(&meta) || !meta.is_file() || links != 1 || !ours {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a private file of this service"));
     }
@@ -156,15 +154,15 @@ pub fn read_pointer(pointer: &Path) -> io::Result<PathBuf> {
 /// # Errors
 /// Whatever the file system says, after having waited for whoever has something open.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    patiently(|| match move_file(from, to) {
+    patiently(|| match replace(from, to) {
         Err(e) if is_in_use(&e) && to.extension().is_some_and(|x| x == "exe") && to.is_file() => {
             let aside = aside(to)?;
-            move_file(to, &aside)?;
-            let moved = move_file(from, to);
+            replace(to, &aside)?;
+            let moved = replace(from, to);
             match &moved {
                 Ok(()) => super::removal::when_possible(&aside),
                 // The program that was there goes back to its place.
-                Err(_) => move_file(&aside, to)?,
+                Err(_) => replace(&aside, to)?,
             }
             moved
         }
@@ -179,12 +177,12 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// Whatever the file system says; also while a program below `other` runs. Then everything is as before.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let aside = exchanged(one)?;
-    patiently(|| move_file(other, &aside))?;
-    if let Err(error) = patiently(|| move_file(one, other)) {
-        patiently(|| move_file(&aside, other))?;
+    patiently(|| replace(other, &aside))?;
+    if let Err(error) = patiently(|| replace(one, other)) {
+        patiently(|| replace(&aside, other))?;
         return Err(error);
     }
-    patiently(|| move_file(&aside, one))
+    patiently(|| replace(&aside, one))
 }
 
 /// Finishes an [`exchange`] that a power cut has interrupted.
@@ -197,7 +195,7 @@ pub fn finish_exchange(one: &Path, other: &Path) -> io::Result<()> {
         return Ok(());
     }
     // Both are whole: the new one if it is there, else the old one.
-    move_file(if one.exists() { one } else { &aside }, other)
+    replace(if one.exists() { one } else { &aside }, other)
 }
 
 fn exchanged(one: &Path) -> io::Result<PathBuf> {
@@ -208,12 +206,6 @@ fn exchanged(one: &Path) -> io::Result<PathBuf> {
 fn aside(program: &Path) -> io::Result<PathBuf> {
     let name = program.file_name().and_then(|n| n.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(program.with_file_name(format!(".{name}.aside-{:016x}", rand::random::<u64>())))
-}
-
-pub(super) fn move_file(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (wide(from), wide(to));
-    // SAFETY: two texts that end with a zero.
-    succeeded(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH) })
 }
 
 /// Does something that fails while somebody else has a file open, again and again for [`PATIENCE`].
@@ -255,14 +247,6 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Bytes that this process can still write below `path`. `None`: unknown.
-pub fn free_space(path: &Path) -> Option<u64> {
-    let (name, mut free) = (wide(path), 0);
-    // SAFETY: a text that ends with a zero, and a place to write to.
-    succeeded(unsafe { GetDiskFreeSpaceExW(name.as_ptr(), &raw mut free, null_mut(), null_mut()) }).ok()?;
-    Some(free)
-}
-
 /// The PC's name.
 pub fn kernel_hostname() -> String {
     let (mut name, mut length) = ([0; 256], 256);
@@ -274,12 +258,13 @@ pub fn kernel_hostname() -> String {
     }
 }
 
-/// Which file a program is.
+/// Which file or directory this is.
 ///
 /// # Errors
 /// Whatever the file system says.
 pub fn file_id(path: &Path) -> io::Result<FileId> {
-    let file = OpenOptions::new().access_mode(FILE_READ_ATTRIBUTES).open(path)?;
+    let file =
+        OpenOptions::new().access_mode(FILE_READ_ATTRIBUTES).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
     let found = information(&file)?;
     let inode = (u64::from(found.nFileIndexHigh) << 32) | u64::from(found.nFileIndexLow);
     Ok(FileId { device: found.dwVolumeSerialNumber.into(), inode })

@@ -50,7 +50,9 @@ pub use removal::{remove_file, remove_tree};
 pub use sddl::{has_mode, is_sticky_of_root, written_by_us_only};
 pub use unprivileged::Unprivileged;
 
-use std::{ffi::OsStr, io, os::windows::ffi::OsStrExt};
+use std::io;
+
+use win32::{no_error, succeeded, wide};
 
 /// Whether the computer was short of something just then: memory, page file, handles (System Error Codes, 8, 14, 1450, 1455).
 pub fn is_short_of_something(error: &io::Error) -> bool {
@@ -76,19 +78,4 @@ pub fn notify_alive() {}
 /// The service manager has no watchdog.
 pub fn watchdog() -> Option<std::time::Duration> {
     None
-}
-
-/// Text as Windows takes it: UTF-16 with a zero at its end.
-fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
-    text.as_ref().encode_wide().chain([0]).collect()
-}
-
-/// `Err` with what Windows says, for 0.
-fn succeeded(result: i32) -> io::Result<()> {
-    if result == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// `Err` with an error number, unless it is 0.
-fn no_error(code: u32) -> io::Result<()> {
-    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
 }

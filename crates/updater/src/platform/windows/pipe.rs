@@ -18,10 +18,11 @@ use tokio::{
 };
 use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
 
+use win32::Descriptor;
+
 use super::{
     super::{Peer, User, values},
     process::identity,
-    sddl::Descriptor,
     succeeded,
 };
 

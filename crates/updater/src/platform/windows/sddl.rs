@@ -12,66 +12,20 @@ use std::{
 };
 
 use windows_sys::Win32::{
-    Foundation::LocalFree,
     Security::{
         ACCESS_ALLOWED_ACE, ACL,
-        Authorization::{
-            ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo,
-            SDDL_REVISION_1, SE_FILE_OBJECT, SetSecurityInfo,
-        },
-        DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl, OWNER_SECURITY_INFORMATION,
-        PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,
+        Authorization::{GetSecurityInfo, SE_FILE_OBJECT, SetSecurityInfo},
+        DACL_SECURITY_INFORMATION, GetAce, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
+        PSECURITY_DESCRIPTOR, PSID,
     },
     Storage::FileSystem::{
         FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, READ_CONTROL, WRITE_DAC,
     },
 };
 
-use super::{super::values, no_error, succeeded, token, wide};
+use win32::{Descriptor, own_user, sid_text};
 
-/// An access list as Windows takes it.
-#[derive(Debug)]
-pub struct Descriptor(PSECURITY_DESCRIPTOR);
-
-impl Descriptor {
-    /// From its text (SDDL).
-    pub fn new(sddl: &str) -> io::Result<Self> {
-        let (text, mut descriptor) = (wide(sddl), null_mut());
-        // SAFETY: the text ends with a zero and lives through the call; the result is freed by Drop.
-        succeeded(unsafe {
-            ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                text.as_ptr(),
-                SDDL_REVISION_1,
-                &raw mut descriptor,
-                null_mut(),
-            )
-        })?;
-        Ok(Self(descriptor))
-    }
-
-    /// To make something with. It points into this descriptor, which must outlive it.
-    pub fn attributes(&self) -> SECURITY_ATTRIBUTES {
-        SECURITY_ATTRIBUTES {
-            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
-            lpSecurityDescriptor: self.0,
-            bInheritHandle: 0,
-        }
-    }
-
-    fn dacl(&self) -> io::Result<*mut ACL> {
-        let (mut present, mut defaulted, mut dacl) = (0, 0, null_mut());
-        // SAFETY: the descriptor is valid while self lives; three places to write to.
-        succeeded(unsafe { GetSecurityDescriptorDacl(self.0, &raw mut present, &raw mut dacl, &raw mut defaulted) })?;
-        if present == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(dacl) }
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: it came from a call that says it is to be freed so, and nothing points into it any more.
-        unsafe { LocalFree(self.0) };
-    }
-}
+use super::{super::values, no_error, succeeded};
 
 /// The access list for what Linux calls a mode: others may read, or not.
 pub fn text(mode: u32, is_dir: bool) -> &'static str {
@@ -134,7 +88,7 @@ fn looked_at(path: &Path, wrong: u32) -> Result<(), String> {
     if is_reparse_point(&file.metadata().map_err(looking)?) {
         return Err("it is a link".into());
     }
-    let own = token::own_user().map_err(looking)?;
+    let own = own_user().map_err(looking)?;
     let is_ours = |sid: &str| sid == own || values::TRUSTED.contains(&sid);
     let rights = Rights::of(&file).map_err(looking)?;
     if !is_ours(&rights.owner) {
@@ -176,8 +130,10 @@ impl Rights {
                 &raw mut descriptor,
             )
         })?;
-        let _freed = Descriptor(descriptor);
-        let mut rights = Self { owner: sid_text(owner)?, allowed: Vec::new() };
+        // SAFETY: what the call has given is to be freed so.
+        let _freed = unsafe { Descriptor::from_raw(descriptor) };
+        // SAFETY: the owner lies in the descriptor.
+        let mut rights = Self { owner: unsafe { sid_text(owner)? }, allowed: Vec::new() };
         if dacl.is_null() {
             // No list at all: everybody may do everything.
             rights.allowed.push(("S-1-1-0".into(), u32::MAX));
@@ -195,8 +151,8 @@ impl Rights {
                 _ if header.AceFlags & INHERIT_ONLY != 0 => {}
                 ALLOWED => {
                     // SAFETY: an entry of this type has these members, and a SID from the last one on.
-                    let (sid, mask) = unsafe { (&raw mut (*entry).SidStart, (*entry).Mask) };
-                    rights.allowed.push((sid_text(sid.cast())?, mask));
+                    let (sid, mask) = unsafe { (sid_text((&raw mut (*entry).SidStart).cast())?, (*entry).Mask) };
+                    rights.allowed.push((sid, mask));
                 }
                 DENIED => {}
                 // Conditional and object entries: not of us, and not understood here.
@@ -205,20 +161,6 @@ impl Rights {
         }
         Ok(rights)
     }
-}
-
-/// A SID as text.
-pub fn sid_text(sid: PSID) -> io::Result<String> {
-    let mut text = null_mut();
-    // SAFETY: the caller has the SID from Windows; the text is freed below.
-    succeeded(unsafe { ConvertSidToStringSidW(sid, &raw mut text) })?;
-    // SAFETY: Windows has ended the text with a zero.
-    let length = (0..).take_while(|at| unsafe { *text.add(*at) } != 0).count();
-    // SAFETY: so many units are there.
-    let words = String::from_utf16_lossy(unsafe { std::slice::from_raw_parts(text, length) });
-    // SAFETY: to be freed so, and not used any more.
-    unsafe { LocalFree(text.cast()) };
-    Ok(words)
 }
 
 /// Opens a file or directory itself, not what a link leads to.

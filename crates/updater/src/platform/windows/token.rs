@@ -6,25 +6,20 @@ use std::{
     io,
     os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
     ptr::null_mut,
-    sync::OnceLock,
 };
 
 use windows_sys::Win32::{
-    Foundation::{HANDLE, LocalFree},
+    Foundation::LocalFree,
     Security::{
         Authorization::ConvertStringSidToSidW, CheckTokenMembership, CopySid, DuplicateTokenEx, GetTokenInformation,
-        SecurityIdentification, TOKEN_DUPLICATE, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenImpersonation,
-        TokenSessionId, TokenUser,
+        SecurityIdentification, TOKEN_DUPLICATE, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TokenImpersonation,
+        TokenSessionId,
     },
-    System::Threading::{GetCurrentProcess, OpenProcessToken},
 };
 
-use super::{sddl::sid_text, succeeded, wide};
+use win32::{ADMINISTRATORS, SYSTEM, open_token, own_token, user_of};
 
-/// The system itself.
-const SYSTEM: &str = "S-1-5-18";
-/// The group of administrators.
-pub const ADMINISTRATORS: &str = "S-1-5-32-544";
+use super::{succeeded, wide};
 
 /// A user, as a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,63 +34,20 @@ pub struct Identity {
 
 /// Whose a process is.
 pub fn of_process(process: BorrowedHandle<'_>) -> io::Result<Identity> {
-    let token = open(process.as_raw_handle(), TOKEN_QUERY | TOKEN_DUPLICATE)?;
-    let sid = user(&token)?;
+    let token = open_token(process, TOKEN_QUERY | TOKEN_DUPLICATE)?;
+    let sid = user_of(&token)?;
     let session = number(&token, TokenSessionId)?;
     let is_administrator = sid == SYSTEM || is_member(&token)?;
     Ok(Identity { sid, session, is_administrator })
-}
-
-/// The user this process runs as.
-pub fn own_user() -> io::Result<String> {
-    static OWN: OnceLock<String> = OnceLock::new();
-    if let Some(own) = OWN.get() {
-        return Ok(own.clone());
-    }
-    let own = user(&own_token(TOKEN_QUERY)?)?;
-    Ok(OWN.get_or_init(|| own).clone())
 }
 
 /// Whether this process is the system's or an administrator's.
 pub fn is_administrator() -> bool {
     let look = || {
         let token = own_token(TOKEN_QUERY | TOKEN_DUPLICATE)?;
-        Ok::<_, io::Error>(user(&token)? == SYSTEM || is_member(&token)?)
+        Ok::<_, io::Error>(user_of(&token)? == SYSTEM || is_member(&token)?)
     };
     look().unwrap_or(false)
-}
-
-/// This process's token.
-pub fn own_token(access: u32) -> io::Result<OwnedHandle> {
-    // SAFETY: a constant that stands for this process.
-    open(unsafe { GetCurrentProcess() }, access)
-}
-
-fn open(process: HANDLE, access: u32) -> io::Result<OwnedHandle> {
-    let mut token = null_mut();
-    // SAFETY: an open process, and a place to write to.
-    succeeded(unsafe { OpenProcessToken(process, access, &raw mut token) })?;
-    // SAFETY: a fresh handle, which nobody else has.
-    Ok(unsafe { OwnedHandle::from_raw_handle(token) })
-}
-
-fn user(token: &OwnedHandle) -> io::Result<String> {
-    // Aligned for the structure that it begins with; the SID behind it has at most 68 bytes.
-    let mut room = [0_u64; 32];
-    let mut length = 0;
-    // SAFETY: so much room is there.
-    succeeded(unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            room.as_mut_ptr().cast(),
-            size_of_val(&room) as u32,
-            &raw mut length,
-        )
-    })?;
-    // SAFETY: the call has put this structure there; its SID lies behind it, in the same room.
-    let sid = unsafe { (*room.as_ptr().cast::<TOKEN_USER>()).User.Sid };
-    sid_text(sid)
 }
 
 fn number(token: &OwnedHandle, class: TOKEN_INFORMATION_CLASS) -> io::Result<u32> {

@@ -7,8 +7,8 @@
 #![expect(unsafe_code, reason = "starting a process with another token is not in the standard library")]
 
 use std::{
-    ffi::{OsStr, OsString},
-    io,
+    ffi::OsString,
+    io, iter,
     os::windows::{
         ffi::OsStringExt,
         io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle},
@@ -34,6 +34,8 @@ use windows_sys::Win32::{
         },
     },
 };
+
+use win32::{ADMINISTRATORS, command_line, own_token};
 
 use super::{process::Job, succeeded, token, wide};
 
@@ -61,7 +63,8 @@ impl Unprivileged {
         let mut environment = wide(format!("SystemRoot={}", windows.display()));
         environment.push(0);
         let (application, directory) = (wide(program), wide(&windows));
-        let mut line = command_line(program.as_os_str(), arguments);
+        let words = iter::once(program.to_string_lossy()).chain(arguments.iter().map(|word| word.as_str().into()));
+        let mut line = wide(command_line(words));
         let startup = STARTUPINFOW { cb: size_of::<STARTUPINFOW>() as u32, ..Default::default() };
         let mut made = PROCESS_INFORMATION::default();
         // SAFETY: texts that end with a zero (the environment with two), and structures that live through the call.
@@ -121,8 +124,8 @@ impl Unprivileged {
 }
 
 fn restricted_token() -> io::Result<OwnedHandle> {
-    let own = token::own_token(TOKEN_DUPLICATE | TOKEN_QUERY | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT)?;
-    let administrators = token::sid(token::ADMINISTRATORS)?;
+    let own = own_token(TOKEN_DUPLICATE | TOKEN_QUERY | TOKEN_ASSIGN_PRIMARY | TOKEN_ADJUST_DEFAULT)?;
+    let administrators = token::sid(ADMINISTRATORS)?;
     let refused = [entry(&administrators)];
     let everybody = RESTRICTING.map(token::sid).into_iter().collect::<io::Result<Vec<_>>>()?;
     let restricting: Vec<_> = everybody.iter().map(entry).collect();
@@ -155,25 +158,4 @@ fn windows_directory() -> io::Result<PathBuf> {
     let length = unsafe { GetSystemWindowsDirectoryW(name.as_mut_ptr(), name.len() as u32) };
     let name = name.get(..length as usize).filter(|name| !name.is_empty());
     name.map(|name| OsString::from_wide(name).into()).ok_or_else(io::Error::last_os_error)
-}
-
-/// A command line that the program splits into these very arguments, by the rules of `CommandLineToArgvW`.
-fn command_line(program: &OsStr, arguments: &[String]) -> Vec<u16> {
-    let mut line = String::from("\"");
-    line.push_str(&program.to_string_lossy());
-    line.push('"');
-    for argument in arguments {
-        line.push_str(" \"");
-        let mut backslashes = 0;
-        for c in argument.chars() {
-            if c == '"' {
-                line.push_str(&"\\".repeat(backslashes + 1));
-            }
-            backslashes = if c == '\\' { backslashes + 1 } else { 0 };
-            line.push(c);
-        }
-        line.push_str(&"\\".repeat(backslashes));
-        line.push('"');
-    }
-    wide(line)
 }

@@ -1,0 +1,32 @@
+//! What more than one of Lockstep's programs asks of Windows. What one alone needs lies in its own `platform/windows`.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`command_line()`] | words that stay what they are |
+//! | `calls` | texts as Windows takes and gives them; what it says of failures |
+//! | `access` | access lists |
+//! | `user` | whose a process is |
+//! | `files` | known folders, renames, free space |
+
+#![deny(unsafe_code)]
+
+mod command_line;
+pub use command_line::command_line;
+
+#[cfg(windows)]
+mod access;
+#[cfg(windows)]
+mod calls;
+#[cfg(windows)]
+mod files;
+#[cfg(windows)]
+mod user;
+
+#[cfg(windows)]
+pub use access::Descriptor;
+#[cfg(windows)]
+pub use calls::{no_error, succeeded, text, wide};
+#[cfg(windows)]
+pub use files::{free_space, known_folder, replace};
+#[cfg(windows)]
+pub use user::{ADMINISTRATORS, SYSTEM, open_token, own_token, own_user, sid_text, user_of};
