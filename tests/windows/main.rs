@@ -1,6 +1,9 @@
-//! The packages for Windows. `cargo xtask test` builds the programs first.
+//! The packages for Windows, and what they do on Windows PCs. `cargo xtask test` builds the programs first.
 
+mod msi;
 mod package;
+mod programs;
+mod shelf;
 mod signature;
 
 use std::{fs, path::Path};
@@ -14,7 +17,7 @@ use xtask::{
 fn small(dir: &Path, updater: &str, connector: &str) -> Shipped {
     let programs = dir.join(format!("programs-{updater}-{connector}"));
     fs::create_dir_all(&programs).unwrap();
-    for name in ["updater", "supervisor", "launcher", "connector"] {
+    for name in ["setup", "updater", "supervisor", "launcher", "connector"] {
         fs::write(programs.join(format!("lockstep-{name}.exe")), format!("{name} {updater} {connector}")).unwrap();
     }
     let lockstep = Programs::built(Profile::Dev).unwrap().path("lockstep");

@@ -40,7 +40,7 @@ fn no_custom_action_runs_what_a_user_could_change_or_say() {
     let dir = tempfile::tempdir().unwrap();
     let msi = small(dir.path(), "0.1.0", "7.2.0").msi(Kind::Connector, dir.path()).unwrap();
     // 3090: a program of this package in Program Files (18), deferred (1024), as the system (2048); 64: whatever comes of it;
-    // 8192: its words stay out of logs; 51: sets a property.
+    // 256: when the installation fails afterwards; 8192: its words stay out of logs; 51: sets a property.
     assert_eq!(
         rows(&msi, "CustomAction"),
         [
@@ -51,6 +51,8 @@ fn no_custom_action_runs_what_a_user_could_change_or_say() {
             "KeepServerUrl | 51 | KEEPSERVERURL | [SERVERURL] | ",
             "Remove | 3154 | SetupProgram | remove | ",
             "StopWait | 3154 | SetupProgram | stop-wait | ",
+            "TakeBack | 3410 | SetupProgram | remove | ",
+            "TakeBackStop | 3410 | SetupProgram | stop-wait | ",
         ]
     );
     let files = rows(&msi, "File");
@@ -136,9 +138,11 @@ fn everything_happens_in_an_order_that_can_be_taken_back() {
             ("StopWait", "StopServices"),
             ("StopServices", "Remove"),
             ("Remove", "RemoveFiles"),
-            ("InstallFiles", "AdoptUpdater"),
-            ("AdoptUpdater", "Configure"),
-            ("Configure", "StartServices"),
+            ("InstallFiles", "TakeBack"),
+            ("TakeBack", "TakeBackStop"),
+            ("TakeBackStop", "Configure"),
+            ("Configure", "AdoptUpdater"),
+            ("AdoptUpdater", "StartServices"),
             ("InstallServices", "MsiConfigureServices"),
             ("StartServices", "InstallFinalize"),
         ] {
@@ -146,5 +150,23 @@ fn everything_happens_in_an_order_that_can_be_taken_back() {
         }
         assert_eq!(rows.last().unwrap().1, "InstallFinalize", "nothing deferred comes after");
         assert_eq!(rows.iter().filter(|(_, a)| a == "AdoptConnector").count(), usize::from(kind == Kind::Connector));
+    }
+}
+
+#[test]
+fn whoever_is_refused_reads_why() {
+    let dir = tempfile::tempdir().unwrap();
+    for kind in [Kind::Updater, Kind::Connector] {
+        let msi = small(dir.path(), "0.1.0", "7.2.0").msi(kind, dir.path()).unwrap();
+        let mut wanted = vec![
+            "NOT WIX_DOWNGRADE_DETECTED | A newer version of [ProductName] is installed on this computer already. Remove it first if you really want this older one.",
+            "Privileged | [ProductName] is installed for the whole computer: an administrator has to do it.",
+            "VersionNT >= 603 AND VersionNT64 | [ProductName] needs Windows 10 or later, 64 bits.",
+        ];
+        if kind == Kind::Updater {
+            let along = "NOT CONNECTORFOUND OR Installed | Lockstep Connector is installed on this computer, and has brought the updater along.";
+            wanted.insert(0, along);
+        }
+        assert_eq!(rows(&msi, "LaunchCondition"), wanted);
     }
 }

@@ -12,6 +12,10 @@ struct Arguments {
     chore: Chore,
 }
 
+const DIST_EXAMPLES: &str = "Examples:
+  cargo xtask dist --version 7.3.0
+  cargo xtask dist --version 7.3.0 --windows --sign signing.key --certificates chain.pem --timestamp http://timestamp.example.com";
+
 #[derive(Debug, Subcommand)]
 enum Chore {
     /// All set-up, and the main job from beginning to end
@@ -29,7 +33,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The programs as shipped, and packages of them: for Debian, or MSI for Windows
+    /// The programs as shipped, and packages of them: for Debian, and MSI for Windows
+    #[command(after_help = DIST_EXAMPLES)]
     Dist {
         /// The version that they get [default: the workspace's]
         #[arg(long)]
@@ -37,11 +42,14 @@ enum Chore {
         /// Where the packages are put [default: packages in the target directory]
         #[arg(long)]
         out: Option<std::path::PathBuf>,
-        /// MSI packages for Windows
+        /// Debian packages only
         #[arg(long)]
+        debian: bool,
+        /// MSI packages for Windows only
+        #[arg(long, conflicts_with = "debian")]
         windows: bool,
-        /// Sign them with this key: a file (PEM, PKCS#12) or a token's PKCS#11 URI
-        #[arg(long, value_name = "KEY", requires = "certificates")]
+        /// Sign what is for Windows with this key: a file (PEM, PKCS#12) or a token's PKCS#11 URI
+        #[arg(long, value_name = "KEY", requires = "certificates", conflicts_with = "debian")]
         sign: Option<String>,
         /// The key's certificate and those above it, in PEM
         #[arg(long, value_name = "FILE")]
@@ -89,6 +97,15 @@ enum Figure {
         #[arg(long, value_name = "FILE")]
         program: Option<std::path::PathBuf>,
     },
+    /// Sizes of the Windows programs and packages, how soon the service answers, and resident memory (under Wine)
+    Windows {
+        /// Seconds that the idle service is left alone before it is measured
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// Measure what has been built before
+        #[arg(long)]
+        built: bool,
+    },
     /// Seconds and bytes that the upgrade of a mailbox's database from 7.1 to 7.3 costs
     Migrate {
         /// Bytes of mail
@@ -105,12 +122,20 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Demo { keep, built } => xtask::demo::demo(keep, built),
         Chore::Test { arguments } => xtask::tests::test(&arguments),
-        Chore::Dist { version, out, windows, sign, certificates, pkcs11_module, timestamp } => {
-            use xtask::dist::sign::{Key, Signer};
+        Chore::Dist { version, out, debian, windows, sign, certificates, pkcs11_module, timestamp } => {
+            use xtask::dist::{
+                For,
+                sign::{Key, Signer},
+            };
+            let only = match (debian, windows) {
+                (true, _) => Some(For::Debian),
+                (_, true) => Some(For::Windows),
+                _ => None,
+            };
             let out = out.unwrap_or_else(|| xtask::programs::target().join("packages"));
             let key = sign.map(|key| Key::new(&key, pkcs11_module.as_deref())).transpose()?;
             let signer = key.zip(certificates).map(|(key, certificates)| Signer { key, certificates, timestamp });
-            xtask::dist::dist(&xtask::dist::Options { version, out, windows, signer })
+            xtask::dist::dist(&xtask::dist::Options { version, out, only, signer })
         }
         Chore::Ci => xtask::ci::ci(),
         Chore::Advisories => xtask::ci::advisories(),
@@ -119,6 +144,7 @@ fn main() -> Result<()> {
             xtask::bench::cut_over::bench(runs, &connectors, built)
         }
         Chore::Bench { what: Figure::Updater { minutes, program } } => xtask::bench::updater::bench(minutes, program),
+        Chore::Bench { what: Figure::Windows { seconds, built } } => xtask::bench::windows::bench(seconds, built),
         Chore::Bench { what: Figure::Migrate { sizes, dir } } => xtask::bench::migrate::bench(&sizes, dir.as_deref()),
     }
 }

@@ -153,6 +153,8 @@ struct Root {
 }
 
 fn main() -> ExitCode {
+    #[cfg(windows)]
+    win32::from_windows_only();
     platform::prefer_small_memory();
     service::log_to_stderr();
     match carry_out(Cli::parse().command) {

@@ -8,6 +8,7 @@ use std::{
 
 use protocol::{Timestamp, Version, product::ProductId};
 use release::tuf::Repository;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     client::{ClientError, Server},
@@ -236,22 +237,36 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServiceError {
     move |source| ServiceError::System { what, source }
 }
 
-/// How much of the log is written: what `RUST_LOG` says.
-pub(crate) fn log_filter() -> tracing_subscriber::EnvFilter {
-    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"))
+/// How much of the log is written: what `RUST_LOG` says, such as `info,lockstep_updater=debug`. (Patterns, as the usual filter has them,
+/// would cost half a megabyte.)
+pub(crate) fn log_filter() -> Targets {
+    let said = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+    said.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO))
 }
 
-/// Sends the program's log to standard error, or as a Windows service to the event log; `RUST_LOG` says how much of it.
+/// Sends the program's log to standard error; to the event log as a Windows service, and where there is no standard error, as in a
+/// program of Windows that starts at sign-in. `RUST_LOG` says how much of it.
 pub fn log_to_stderr() {
     use std::io::IsTerminal;
     #[cfg(windows)]
-    if self_update::is_supervised() && platform::service::is_installed() {
+    if !win32::console::has_stderr() || self_update::is_supervised() && platform::service::is_installed() {
         return platform::log_to_events();
     }
     tracing_subscriber::fmt()
-        .with_env_filter(log_filter())
+        .with_max_level(tracing::Level::TRACE)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        .finish()
+        .with(log_filter())
         .init();
+}
+
+/// Says why a program ends, where [`log_to_stderr`] would.
+pub fn say_why(words: &str) {
+    #[cfg(windows)]
+    if !win32::console::has_stderr() {
+        return platform::service::log(platform::service::Level::Error, words);
+    }
+    eprintln!("{words}");
 }

@@ -7,26 +7,32 @@ use std::{
     path::PathBuf,
 };
 
-use lockstep_updater::settings;
+use lockstep_updater::settings::{
+    self,
+    group_policy::{self, Kind, POLICIES, Policy},
+};
 use protocol::policy::{DowngradePolicy, UpgradePolicy};
 use roxmltree::{Document, Node};
 
 const SCHEMA: &str = "http://schemas.microsoft.com/GroupPolicy/2006/07/PolicyDefinitions";
-const KEY: &str = r"Software\Policies\Lockstep";
 const LANGUAGES: [&str; 2] = ["en-US", "de-DE"];
 
-/// Each policy, the kind of its value, and the same setting in `updater.toml`, with a value of it. The server's address stands in the
-/// site profile.
-const SETTINGS: [(&str, &str, Option<&str>); 8] = [
-    ("ServerUrl", "text", None),
-    ("UpgradePolicy", "enum", Some("[policy]\nupgrade = \"necessary-ask\"")),
-    ("DowngradePolicy", "enum", Some("[policy]\ndowngrade = \"never\"")),
-    ("Windows", "multiText", Some("[policy]\nmaintenance = [\"Sat 02:00-05:00\"]")),
-    ("Proxy", "text", Some("[download]\nproxy = \"http://proxy:3128\"")),
-    ("Sources", "multiText", Some("[download]\nsources = [\"https://cdn.example.com/targets\"]")),
-    ("BytesPerSecond", "decimal", Some("[download]\nbytes_per_second = 1024")),
-    ("StartJitterSeconds", "decimal", Some("[download]\nstart_jitter = \"86400 s\"")),
-];
+/// How a value of the registry is edited: the element's name, by the policy's.
+fn element(policy: &Policy) -> &'static str {
+    match policy.kind {
+        _ if ["UpgradePolicy", "DowngradePolicy", "WindowsFor"].contains(&policy.name) => "enum",
+        Kind::Text => "text",
+        Kind::Texts => "multiText",
+        Kind::Number | Kind::Seconds | Kind::Megabytes => "decimal",
+    }
+}
+
+/// What `updater.toml` can have in a place, as the program itself says when it meets a key that there is not.
+fn accepted(before: &str) -> BTreeSet<String> {
+    let said = settings::parse(format!("{before}no_such_key = 1\n").as_bytes()).unwrap_err();
+    let (_, list) = said.split_once("expected ").unwrap_or_else(|| panic!("{said}"));
+    list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
 
 fn text(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../packaging/windows/admx").join(name);
@@ -54,22 +60,30 @@ fn reference<'a>(text: &'a str, table: &str) -> &'a str {
 }
 
 #[test]
+fn every_setting_of_the_machine_has_a_policy() {
+    let sections: BTreeSet<&str> = POLICIES.iter().map(|policy| policy.section).collect();
+    assert_eq!(accepted(""), sections.iter().map(|s| (*s).to_owned()).collect());
+    for section in sections {
+        let keys = POLICIES.iter().filter(|policy| policy.section == section).map(|policy| policy.key.to_owned());
+        assert_eq!(accepted(&format!("[{section}]\n")), keys.collect(), "[{section}]");
+    }
+}
+
+#[test]
 fn every_policy_is_a_setting_that_the_service_reads() {
     let text = text("Lockstep.admx");
     let admx = Document::parse(&text).unwrap();
     let policies = below(admx.root_element(), "policy");
-    let names: Vec<&str> = policies.iter().map(|p| attribute(*p, "name")).collect();
-    assert_eq!(names, SETTINGS.map(|(name, ..)| name));
-    for (policy, (name, kind, setting)) in policies.iter().zip(SETTINGS) {
-        assert_eq!((attribute(*policy, "class"), attribute(*policy, "key")), ("Machine", KEY), "{name}");
+    let shown = policies.iter().map(|policy| {
+        assert_eq!((attribute(*policy, "class"), attribute(*policy, "key")), ("Machine", group_policy::KEY));
+        let name = attribute(*policy, "name");
         let elements = below(*policy, "elements");
-        let element = elements[0].first_element_child().unwrap();
-        assert_eq!(children(elements[0]), [kind], "{name}");
-        assert_eq!(attribute(element, "valueName"), name);
-        if let Some(setting) = setting {
-            settings::parse(setting.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        }
-    }
+        assert_eq!(attribute(elements[0].first_element_child().unwrap(), "valueName"), name);
+        (name, children(elements[0]))
+    });
+    let read = POLICIES.iter().map(|policy| (policy.name, vec![element(policy).to_owned()]));
+    let server = (group_policy::SERVER_URL, vec!["text".to_owned()]);
+    assert_eq!(shown.collect::<BTreeMap<_, _>>(), read.chain([server]).collect());
 }
 
 #[test]
@@ -85,6 +99,10 @@ fn choices_and_limits_are_the_programs_own() {
     let downgrade: Vec<String> = DowngradePolicy::ALL.map(|p| word(serde_json::to_value(p).unwrap())).to_vec();
     assert_eq!(choices("UpgradePolicy"), upgrade);
     assert_eq!(choices("DowngradePolicy"), downgrade);
+    assert_eq!(choices("WindowsFor"), ["recommended", "all"]);
+    for what in choices("WindowsFor") {
+        settings::parse(format!("[policy]\nmaintenance_for = \"{what}\"").as_bytes()).unwrap();
+    }
 
     let number = |id: &str| -> [u64; 2] {
         let found = below(admx.root_element(), "decimal").into_iter().find(|d| d.attribute("id") == Some(id)).unwrap();

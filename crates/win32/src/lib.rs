@@ -7,6 +7,9 @@
 //! | `access` | access lists |
 //! | `user` | whose a process is |
 //! | `files` | known folders, renames, free space |
+//! | [`console`] | output of a program that has no console of its own |
+//! | `libraries` | where libraries come from |
+//! | `stop` | asking such a program to end |
 
 #![deny(unsafe_code)]
 
@@ -18,7 +21,13 @@ mod access;
 #[cfg(windows)]
 mod calls;
 #[cfg(windows)]
+pub mod console;
+#[cfg(windows)]
 mod files;
+#[cfg(windows)]
+mod libraries;
+#[cfg(windows)]
+mod stop;
 #[cfg(windows)]
 mod user;
 
@@ -28,5 +37,9 @@ pub use access::Descriptor;
 pub use calls::{no_error, succeeded, text, wide};
 #[cfg(windows)]
 pub use files::{free_space, known_folder, replace};
+#[cfg(windows)]
+pub use libraries::from_windows_only;
+#[cfg(windows)]
+pub use stop::{StopWish, on_stop, stop_event};
 #[cfg(windows)]
 pub use user::{ADMINISTRATORS, SYSTEM, open_token, own_token, own_user, sid_text, user_of};

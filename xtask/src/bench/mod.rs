@@ -3,3 +3,4 @@
 pub mod cut_over;
 pub mod migrate;
 pub mod updater;
+pub mod windows;

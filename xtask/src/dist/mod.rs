@@ -47,23 +47,49 @@ pub struct Options {
     pub version: Option<String>,
     /// Where the packages are put.
     pub out: PathBuf,
-    /// MSI packages of the programs for Windows, instead of Debian packages.
-    pub windows: bool,
+    /// Only these packages; all where there is nothing here.
+    pub only: Option<For>,
     /// Who signs programs and packages for Windows. `None`: nobody.
     pub signer: Option<sign::Signer>,
 }
 
-/// Builds everything, and makes the packages.
+/// What packages are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Debian and what descends from it.
+    Debian,
+    /// Windows.
+    Windows,
+}
+
+impl Options {
+    /// The version that everything gets.
+    pub fn version(&self) -> String {
+        self.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").into())
+    }
+}
+
+/// Builds everything, makes the packages, and says where they are and how large.
 ///
 /// # Errors
-/// When something does not build, or a tool of Debian's is missing.
+/// When something does not build, or a tool is missing.
 pub fn dist(options: &Options) -> Result<()> {
-    if options.windows {
-        return windows::dist(options);
+    let mut made = Vec::new();
+    if options.only != Some(For::Windows) {
+        made.extend(debian(options)?);
     }
-    ensure!(options.signer.is_none(), "--sign is for programs and packages for Windows: add --windows");
+    if options.only != Some(For::Debian) {
+        made.extend(windows::dist(options)?);
+    }
+    for package in made {
+        println!("{:>10.1} MB  {}", fs::metadata(&package)?.len() as f64 / 1e6, package.display());
+    }
+    Ok(())
+}
+
+fn debian(options: &Options) -> Result<Vec<PathBuf>> {
     packages::ensure_installed(packages::DIST)?;
-    let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").into());
+    let version = options.version();
     let programs = target().join("programs").join(format!("dist-{version}"));
     fs::create_dir_all(&programs)?;
     for (profile, crates, names) in SHIPPED {
@@ -79,12 +105,7 @@ pub fn dist(options: &Options) -> Result<()> {
             fs::copy(built.join(name), programs.join(name)).with_context(|| (*name).to_owned())?;
         }
     }
-    let shipped = Shipped { version: version.clone(), programs };
-    for package in make(&shipped, &options.out, Compression::Best)? {
-        let size = fs::metadata(&package)?.len();
-        println!("{:>10.1} MB  {}", size as f64 / 1e6, package.display());
-    }
-    Ok(())
+    make(&Shipped { version, programs }, &options.out, Compression::Best)
 }
 
 /// Makes every package.

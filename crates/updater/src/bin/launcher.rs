@@ -1,5 +1,8 @@
 //! `lockstep-launcher`: starts a product's active version as the user, and restarts it when the updater says so.
 
+// No black window at sign-in; typed into a terminal, it prints there all the same.
+#![cfg_attr(windows, windows_subsystem = "windows")]
+
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
@@ -7,6 +10,7 @@ use clap::Parser;
 use lockstep_updater::{
     launcher::{self, Launch},
     layout::Layout,
+    service::{log_to_stderr, say_why},
 };
 use protocol::product::ProductId;
 
@@ -14,6 +18,9 @@ const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
     Some(v) => v,
     None => env!("CARGO_PKG_VERSION"),
 };
+
+/// The exit code for wrong arguments.
+const WRONG_ARGUMENTS: u8 = 2;
 
 const EXAMPLES: &str = "Examples:
   lockstep-launcher connector -- run
@@ -34,11 +41,24 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    lockstep_updater::service::log_to_stderr();
-    match start(Args::parse()) {
+    #[cfg(windows)]
+    {
+        win32::from_windows_only();
+        win32::console::attach();
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(wrong) if wrong.use_stderr() => {
+            say_why(&format!("lockstep-launcher: {}", wrong.render()));
+            return ExitCode::from(WRONG_ARGUMENTS);
+        }
+        Err(help_or_version) => help_or_version.exit(),
+    };
+    log_to_stderr();
+    match start(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("lockstep-launcher: {error:#}");
+            say_why(&format!("lockstep-launcher: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -74,24 +74,39 @@ impl Given {
 /// Writes machine policy: see the module's header. Gives the site's server, if one is known now.
 ///
 /// # Errors
-/// [`InstallError`]; nothing was changed then, but perhaps the root, which is written first.
+/// [`InstallError`]; what was given wrongly has changed nothing.
 pub fn configure(layout: &Layout, given: &Given) -> Result<Option<String>, InstallError> {
     check_rights(layout)?;
+    let root = match &given.root_json {
+        Some(path) if trust::pinned(layout)?.is_none() => Some(root(path)?),
+        _ => None,
+    };
+    let profile = profile(layout, given)?;
+    let bytes = profile.as_ref().map(|profile| accepted(layout, profile)).transpose()?;
+    // From here on nothing is wrong with what was given.
     place::directories(layout)?;
-    if let Some(path) = &given.root_json
-        && trust::pinned(layout)?.is_none()
-    {
-        let bytes = read(path)?;
-        let which = trust::Believed::Folder;
-        let remedy = "ask your vendor for it".to_owned();
-        tuf::check_root(&bytes).map_err(|source| InstallError::Root { which, remedy, source })?;
-        place::replace_public(&layout.vendor_root(), &bytes)?;
+    for (path, bytes) in [(layout.vendor_root(), root), (layout.site(), bytes)] {
+        if let Some(bytes) = bytes {
+            place::replace_public(&path, &bytes)?;
+        }
     }
-    let Some(profile) = profile(layout, given)? else { return Ok(None) };
-    let bytes = serde_json::to_vec_pretty(&profile).map_err(|e| InstallError::NotAccepted(e.to_string()))?;
+    Ok(profile.map(|profile| profile.server))
+}
+
+/// The vendor's root as the file has it.
+fn root(path: &Path) -> Result<Vec<u8>, InstallError> {
+    let bytes = read(path)?;
+    let which = trust::Believed::Folder;
+    let remedy = "ask your vendor for it".to_owned();
+    tuf::check_root(&bytes).map_err(|source| InstallError::Root { which, remedy, source })?;
+    Ok(bytes)
+}
+
+/// The profile as the service will read it.
+fn accepted(layout: &Layout, profile: &SiteProfile) -> Result<Vec<u8>, InstallError> {
+    let bytes = serde_json::to_vec_pretty(profile).map_err(|e| InstallError::NotAccepted(e.to_string()))?;
     site::parse(&layout.site(), &bytes)?;
-    place::replace_public(&layout.site(), &bytes)?;
-    Ok(Some(profile.server))
+    Ok(bytes)
 }
 
 /// The profile as it will be. `None`: there is none, and no server was given.

@@ -69,7 +69,7 @@ pub async fn run(launch: Launch) -> Result<u8, LauncherError> {
     let (orders, mut restarts) = mpsc::channel(8);
     let (updater, product) = (Updater::on(launch.layout.socket()), launch.product.clone());
     tokio::spawn(async move { updater.follow(product, orders).await });
-    let mut ending = std::pin::pin!(platform::asked_to_end());
+    let mut ending = std::pin::pin!(platform::asked_to_end_by_the_user());
     let mut crashes = 0;
     loop {
         let Some((version, program)) = active(&launch) else {
@@ -143,9 +143,7 @@ fn active(launch: &Launch) -> Option<(Version, PathBuf)> {
 
 /// Asks a program to end, waits a while, and ends it.
 async fn stop(child: &mut Child) {
-    if let Some(pid) = child.id() {
-        platform::terminate(pid);
-    }
+    let _asked = child.id().map(platform::terminate);
     if timeout(FAREWELL, child.wait()).await.is_err() {
         tracing::warn!("the program does not end by itself; ending it");
         if let Err(error) = child.kill().await {

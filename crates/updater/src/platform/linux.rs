@@ -379,12 +379,17 @@ pub fn was_killed(status: &std::process::ExitStatus) -> bool {
     std::os::unix::process::ExitStatusExt::signal(status) == Some(libc::SIGKILL)
 }
 
+/// The wish that a process ends; kept until that has happened.
+#[derive(Debug)]
+pub struct Asked(());
+
 /// Asks a process to end.
-pub fn terminate(pid: u32) {
+pub fn terminate(pid: u32) -> Asked {
     if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
         // The process may be gone already, which is what is wanted.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
+    Asked(())
 }
 
 /// Tells systemd that the service is ready (sd_notify(3)); does nothing when systemd did not start it.
@@ -488,6 +493,14 @@ pub async fn asked_to_end() -> io::Result<()> {
         _ = hup.recv() => {}
     }
     Ok(())
+}
+
+/// As [`asked_to_end`], for a program of the user's session.
+///
+/// # Errors
+/// As [`asked_to_end`].
+pub async fn asked_to_end_by_the_user() -> io::Result<()> {
+    asked_to_end().await
 }
 
 #[cfg(test)]

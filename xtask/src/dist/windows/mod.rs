@@ -7,8 +7,10 @@
 //! |---|---|
 //! | [`tables`] | what wixl cannot write: custom actions, order, recovery |
 //! | [`summary`] | the package's time and code |
+//! | [`console`] | the program that custom actions run opens no window |
 //! | [`sign`](super::sign) | Authenticode |
 
+pub mod console;
 pub mod summary;
 pub mod tables;
 
@@ -23,7 +25,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use super::{Options, epoch};
+use super::{Options, epoch, sign::Signer};
 use crate::{
     packages,
     process::must,
@@ -49,45 +51,54 @@ pub struct Shipped {
     pub connector: String,
 }
 
-/// Builds the programs as shipped, signs them if somebody does, makes the packages, and signs those.
+/// Builds the programs as shipped, signs them if somebody does, makes the packages, and signs those. Gives the packages.
 ///
 /// # Errors
 /// When something does not build, a tool is missing, or signing fails.
-pub fn dist(options: &Options) -> Result<()> {
+pub fn dist(options: &Options) -> Result<Vec<PathBuf>> {
+    let shipped = build(&options.version(), options.signer.as_ref())?;
+    let packages = [Kind::Updater, Kind::Connector].map(|kind| {
+        let msi = shipped.msi(kind, &options.out)?;
+        options.signer.iter().try_for_each(|signer| signer.sign(&msi))?;
+        Ok(msi)
+    });
+    packages.into_iter().collect()
+}
+
+/// Builds the programs of a version as shipped.
+///
+/// # Errors
+/// When something does not build, a tool is missing, or signing fails.
+pub fn build(version: &str, signer: Option<&Signer>) -> Result<Shipped> {
     packages::ensure_installed(&[packages::WINDOWS, packages::MSI].concat())?;
     rust_target(programs::WINDOWS)?;
-    let version = options.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").into());
-    numbers(&version)?;
+    numbers(version)?;
     let shipped = target().join("programs").join(format!("dist-{version}-windows"));
     fs::create_dir_all(&shipped)?;
-    for (profile, package) in [("lean", "lockstep-updater"), ("release", "lockstep-connector")] {
+    for (profile, package, names) in
+        [("lean", "lockstep-updater", &PROGRAMS[..3]), ("release", "lockstep-connector", &PROGRAMS[3..])]
+    {
         let bar = spinner(&format!("building {package} {version} for Windows, as shipped"));
         let mut build = cargo();
         build.args(["build", "--quiet", "--profile", profile, "--target", programs::WINDOWS, "--package", package]);
-        must(build.arg("--bins").env("LOCKSTEP_VERSION", &version))?;
+        must(build.arg("--bins").env("LOCKSTEP_VERSION", version))?;
         bar.finish_and_clear();
         let built = target().join(programs::WINDOWS).join(profile);
-        for name in
-            PROGRAMS.iter().filter(|name| (**name == "lockstep-connector.exe") == (package == "lockstep-connector"))
-        {
-            let to = shipped.join(name);
-            fs::copy(built.join(name), &to).with_context(|| (*name).to_owned())?;
-            options.signer.iter().try_for_each(|signer| signer.sign(&to))?;
+        for name in names {
+            fs::copy(built.join(name), shipped.join(name)).with_context(|| (*name).to_owned())?;
         }
+    }
+    console::setup_program(&shipped)?;
+    for name in PROGRAMS.iter().chain([&console::SETUP]) {
+        signer.iter().try_for_each(|signer| signer.sign(&shipped.join(name)))?;
     }
     must(cargo().args(["build", "--quiet", "--release", "--package", "lockstep-cli", "--bin", "lockstep"]))?;
     let lockstep = target().join("release/lockstep");
-    let shipped = Shipped { programs: shipped, lockstep, updater: version.clone(), connector: version };
-    for kind in [Kind::Updater, Kind::Connector] {
-        let msi = shipped.msi(kind, &options.out)?;
-        options.signer.iter().try_for_each(|signer| signer.sign(&msi))?;
-        println!("{:>10.1} MB  {}", fs::metadata(&msi)?.len() as f64 / 1e6, msi.display());
-    }
-    Ok(())
+    Ok(Shipped { programs: shipped, lockstep, updater: version.into(), connector: version.into() })
 }
 
 /// The programs that are shipped.
-const PROGRAMS: [&str; 4] =
+pub const PROGRAMS: [&str; 4] =
     ["lockstep-updater.exe", "lockstep-supervisor.exe", "lockstep-launcher.exe", "lockstep-connector.exe"];
 
 /// Where the package's files come together.
@@ -115,7 +126,7 @@ impl Shipped {
         let nobody = format!("{{{}}}", code_of([0; 32]));
         let seconds = epoch()?;
         summary::set(&mut bytes, seconds, &nobody)?;
-        let whole = hex(&Sha256::digest(&bytes));
+        let whole = hex::encode(Sha256::digest(&bytes));
         summary::set(&mut bytes, seconds, &format!("{{{}}}", self::code(&["package", &whole])))?;
         fs::write(&fresh, bytes)?;
         let made = out.join(format!("{}-{version}-x64.msi", kind.name()));
@@ -124,7 +135,7 @@ impl Shipped {
     }
 
     fn fill(&self, kind: Kind, stage: &Stage) -> Result<()> {
-        for name in ["lockstep-updater.exe", "lockstep-supervisor.exe", "lockstep-launcher.exe"] {
+        for name in [console::SETUP, "lockstep-supervisor.exe", "lockstep-launcher.exe"] {
             stage.take(&self.programs.join(name), name)?;
         }
         let updater = ["lockstep-updater.exe", "lockstep-launcher.exe", "lockstep-supervisor.exe"];
@@ -242,12 +253,8 @@ fn code_of(digest: [u8; 32]) -> String {
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = bytes[6] & 0x0F | 0x80;
     bytes[8] = bytes[8] & 0x3F | 0x80;
-    let text = hex(&bytes).to_uppercase();
+    let text = hex::encode_upper(bytes);
     [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The rows of a table of a package, without the three lines of its head.

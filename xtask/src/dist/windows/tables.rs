@@ -5,7 +5,7 @@
 //! | a user makes a custom action run another program | each runs one that lies in Program Files, by its key in this package; none comes out of a temporary folder, none is a script or a library |
 //! | a user hands a custom action words that run as the system | all words but those of `Configure` are fixed; its own come from properties that only an administrator can set ([`SECURE`] holds none of them), and the program takes exactly five, each with its name in front |
 //! | the enrolment key is read in a log or in the registry | it is a hidden property, its action's target is hidden, and it is written to no table |
-//! | a window of the system's on the user's desktop | nothing has an interface; deferred actions run in session 0 |
+//! | a window of the system's on the user's desktop, also by a repair that a user may begin | nothing has an interface, and the program no console ([`super::console`]) |
 
 use std::fmt::Write as _;
 
@@ -13,6 +13,8 @@ use std::fmt::Write as _;
 const DEFERRED: u32 = 18 + 1024 + 2048;
 /// Whatever its exit code.
 const CONTINUE: u32 = 64;
+/// When the installation fails afterwards, instead of later.
+const ROLLBACK: u32 = 256;
 /// Its words stay out of logs.
 const HIDE_TARGET: u32 = 8192;
 /// A property gets a value.
@@ -102,14 +104,20 @@ pub fn tables(kind: Kind, version: &str) -> Vec<Table> {
             "Signature\tFileName\tMinVersion\tMaxVersion\tMinSize\tMaxSize\tMinDate\tMaxDate\tLanguages",
             "s72\ts255\tS20\tS20\tI4\tI4\tI4\tI4\tS255",
             "Signature",
-            &[row(["SetupFile", "lockstep-updater.exe", "", "", "", "", "", "", ""])],
+            &[
+                row(["PointerFile", "current", "", "", "", "", "", "", ""]),
+                row(["SetupFile", "lockstep-setup.exe", "", "", "", "", "", "", ""]),
+            ],
         ),
         table(
             "DrLocator",
             "Signature_\tParent\tPath\tDepth",
             "s72\tS72\tS255\tI2",
             "Signature_\tParent\tPath",
-            &[row(["SetupFile", "", r"[ProgramFiles64Folder]Lockstep\setup", "0"])],
+            &[
+                row(["PointerFile", "", r"[ProgramFiles64Folder]Lockstep\updater", "0"]),
+                row(["SetupFile", "", r"[ProgramFiles64Folder]Lockstep\setup", "0"]),
+            ],
         ),
         table(
             "AppSearch",
@@ -119,6 +127,7 @@ pub fn tables(kind: Kind, version: &str) -> Vec<Table> {
             &[
                 row(["KEEPPOLICY", "KeptPolicy"]),
                 row(["KEEPSERVERURL", "KeptServerUrl"]),
+                row(["POINTERFOUND", "PointerFile"]),
                 row(["SETUPFOUND", "SetupFile"]),
             ],
         ),
@@ -176,6 +185,8 @@ fn custom_actions(kind: Kind) -> Table {
         keep("KeepServerUrl", "KEEPSERVERURL", "[SERVERURL]"),
         setup("Remove", DEFERRED + CONTINUE, "remove"),
         setup("StopWait", DEFERRED + CONTINUE, "stop-wait"),
+        setup("TakeBack", DEFERRED + ROLLBACK + CONTINUE, "remove"),
+        setup("TakeBackStop", DEFERRED + ROLLBACK + CONTINUE, "stop-wait"),
     ];
     if kind == Kind::Connector {
         rows.insert(0, setup("AdoptConnector", DEFERRED, r#"adopt "[SETUPDIR]lockstep-connector.lpk""#));
@@ -188,6 +199,9 @@ fn sequence(kind: Kind) -> Table {
     const GIVEN: &str = r#"(SERVERURL OR POLICY OR ENROLLMENTKEY OR ROOTJSON OR SITEJSON) AND NOT (&Updater=2)"#;
     /// Its feature is not on its way out (2: `INSTALLSTATE_ABSENT`).
     const STAYS: &str = "NOT (&Updater=2)";
+    /// Nothing was active here before, so that all that there is when the installation fails has come with it. Windows Installer does
+    /// not know of versions, and would leave them.
+    const FIRST: &str = "NOT POINTERFOUND AND NOT (&Updater=2)";
     let mut rows: Vec<(&str, &str, u32)> = vec![
         ("FindRelatedProducts", "", 25),
         ("AppSearch", "", 50),
@@ -215,9 +229,13 @@ fn sequence(kind: Kind) -> Table {
         ("CreateFolders", "", 3700),
         ("InstallFiles", "", 4000),
         ("WriteRegistryValues", "", 5000),
+        // What fails is taken back from the last to the first: the service ends before its programs go.
+        ("TakeBack", FIRST, 5050),
+        ("TakeBackStop", FIRST, 5060),
+        // What was given wrongly stops here, where nothing has been put in place yet.
+        ("Configure", GIVEN, 5090),
         ("AdoptUpdater", STAYS, 5100),
         ("AdoptConnector", STAYS, 5110),
-        ("Configure", GIVEN, 5120),
         ("InstallServices", "VersionNT", 5800),
         ("MsiConfigureServices", "VersionNT >= 600", 5850),
         ("StartServices", "VersionNT", 5900),

@@ -3,7 +3,6 @@
 //! | module | room for |
 //! |---|---|
 //! | [`access`] | files and folders that belong to this user alone |
-//! | [`console`] | output of a program that has no console of its own |
 //! | [`elevate`] | asking for the administrator's rights |
 //! | [`folders`] | where things belong |
 //! | [`password`] | asking for the mail password where there is no terminal |
@@ -15,7 +14,6 @@
 #![expect(unsafe_code, reason = "calls to the system take pointers")]
 
 mod access;
-pub mod console;
 pub mod elevate;
 mod folders;
 mod icon;
@@ -34,6 +32,7 @@ pub use folders::{
 pub use password::ask_password;
 pub use process::{asked_to_stop, become_program, detach, end_session, own_process};
 pub use tray::Desktop;
+pub use win32::console;
 pub(crate) use win32::wide;
 
 /// Name of the way to the administrator's rights that is taken where nothing else is configured: User Account Control.

@@ -3,28 +3,20 @@
 use std::{ffi::OsStr, os::windows::process::CommandExt, path::Path};
 
 use windows_sys::Win32::{
-    Foundation::{CloseHandle, HANDLE, WAIT_OBJECT_0},
-    System::Threading::{
-        CREATE_NO_WINDOW, CreateEventW, INFINITE, OpenProcess, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
-    },
+    Foundation::CloseHandle,
+    System::Threading::{CREATE_NO_WINDOW, OpenProcess, PROCESS_TERMINATE, TerminateProcess},
 };
 
-use super::wide;
-
-/// The name of the event that whoever started the connector sets to make it end; only this user's processes of this session
-/// can.
-pub fn stop_event(pid: u32) -> String {
-    format!(r"Local\LockstepStop-{pid}")
-}
-
-/// Waits for somebody's wish that the program ends: the event [`stop_event`], or Ctrl-C, Ctrl-Break and the closing of a console
+/// Waits for somebody's wish that the program ends: the event [`win32::stop_event`], or Ctrl-C, Ctrl-Break and the closing of a console
 /// where there is one.
 ///
 /// # Errors
 /// When it cannot be waited for.
 pub async fn asked_to_stop() -> std::io::Result<()> {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
-    let event = stop_requested()?;
+    let (tell, event) = tokio::sync::oneshot::channel();
+    // Nobody listens any more when the program ends anyway.
+    win32::on_stop(move || tell.send(()).unwrap_or_default())?;
     let (mut c, mut brk, mut close) = (ctrl_c()?, ctrl_break()?, ctrl_close()?);
     let (mut logoff, mut shutdown) = (ctrl_logoff()?, ctrl_shutdown()?);
     tokio::select! {
@@ -36,31 +28,6 @@ pub async fn asked_to_stop() -> std::io::Result<()> {
         Ok(()) = event => {}
     }
     Ok(())
-}
-
-/// A handle that may be waited for on another thread.
-struct Event(HANDLE);
-
-// SAFETY: handles of events belong to the process, not to a thread.
-unsafe impl Send for Event {}
-
-fn stop_requested() -> std::io::Result<tokio::sync::oneshot::Receiver<()>> {
-    // SAFETY: the name ends with a zero. Anybody else may have made the event before, who then is this user as well.
-    let event = unsafe { CreateEventW(std::ptr::null(), 1, 0, wide(stop_event(std::process::id())).as_ptr()) };
-    if event.is_null() {
-        return Err(std::io::Error::last_os_error());
-    }
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let event = Event(event);
-    std::thread::Builder::new().name("stop".into()).stack_size(64 * 1024).spawn(move || {
-        let event = event;
-        // SAFETY: the handle stays open: this thread is its only owner, and ends with the process.
-        if unsafe { WaitForSingleObject(event.0, INFINITE) } == WAIT_OBJECT_0 {
-            // Nobody listens any more when the program ends anyway.
-            let _ = tell.send(());
-        }
-    })?;
-    Ok(told)
 }
 
 /// This process, in words of a system that has such probes; Windows has none.

@@ -3,14 +3,14 @@
 
 use std::{
     io,
-    os::windows::io::AsHandle,
+    os::windows::{io::AsHandle, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use lockstep_updater::platform::Job;
+use lockstep_updater::platform::{Job, without_window};
 
 use super::End;
 
@@ -49,6 +49,7 @@ pub struct Updater {
 pub fn start(program: &Path, root: &Path) -> io::Result<Updater> {
     let job = Job::new()?;
     let mut command = Command::new(program);
+    command.creation_flags(without_window());
     command.args(["run", "--root"]).arg(root).env(SUPERVISOR, std::process::id().to_string()).stdin(Stdio::piped());
     let mut child = command.spawn()?;
     if let Err(error) = job.take(child.as_handle()) {

@@ -7,6 +7,9 @@
 //! nobody has asked it to, or does not get there in time, is left: first the memory that it failed, then the switch, then the end of
 //! the trial; killed anywhere in between, the next start finishes it.
 
+// A service needs no console; typed into a terminal, it prints there all the same.
+#![cfg_attr(windows, windows_subsystem = "windows")]
+
 mod trial;
 
 #[cfg_attr(windows, path = "child_windows.rs")]
@@ -25,6 +28,11 @@ const TRIAL_SECONDS: u64 = 180;
 const USAGE: &str = "usage: lockstep-supervisor [--root DIR] [--trial-seconds 1..3600] [--boot ID] | --version";
 
 fn main() -> ExitCode {
+    #[cfg(windows)]
+    {
+        win32::from_windows_only();
+        win32::console::attach();
+    }
     let mut arguments = std::env::args_os().skip(1);
     let (mut root, mut seconds, mut boot) = (std::path::PathBuf::from("/"), TRIAL_SECONDS, None);
     while let Some(argument) = arguments.next() {

@@ -38,3 +38,17 @@ pub async fn asked_to_end() -> io::Result<()> {
     drop(kept);
     Ok(())
 }
+
+/// As [`asked_to_end`], for a program of the user's session, which has no console as a rule: its event ([`win32::stop_event`]) too.
+///
+/// # Errors
+/// When it cannot be asked at all.
+pub async fn asked_to_end_by_the_user() -> io::Result<()> {
+    let (tell, told) = oneshot::channel();
+    // Nobody waits any more when the program ends anyway.
+    win32::on_stop(move || tell.send(()).unwrap_or_default())?;
+    tokio::select! {
+        ended = asked_to_end() => ended,
+        _ = told => Ok(()),
+    }
+}

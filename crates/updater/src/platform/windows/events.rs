@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::service;
 
@@ -11,11 +11,13 @@ use super::service;
 pub fn log_to_events() {
     // The event log has its own clock.
     tracing_subscriber::fmt()
-        .with_env_filter(crate::service::log_filter())
+        .with_max_level(Level::TRACE)
         .with_writer(Events)
         .with_ansi(false)
         .with_target(false)
         .without_time()
+        .finish()
+        .with(crate::service::log_filter())
         .init();
 }
 

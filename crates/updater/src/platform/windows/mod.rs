@@ -38,7 +38,7 @@ pub mod service;
 mod token;
 mod unprivileged;
 
-pub use ending::asked_to_end;
+pub use ending::{asked_to_end, asked_to_end_by_the_user};
 pub use events::log_to_events;
 pub use files::*;
 pub use foreign::ForeignDir;

@@ -14,10 +14,10 @@ use std::{
     process::Command,
 };
 
+use win32::StopWish;
 use windows_sys::Win32::{
     Foundation::{FILETIME, INVALID_HANDLE_VALUE},
     System::{
-        Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent},
         Diagnostics::ToolHelp::{
             CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
         },
@@ -27,7 +27,7 @@ use windows_sys::Win32::{
             TerminateJobObject,
         },
         Threading::{
-            CREATE_NEW_PROCESS_GROUP, GetProcessTimes, OpenProcess, PROCESS_NAME_WIN32,
+            CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, GetProcessTimes, OpenProcess, PROCESS_NAME_WIN32,
             PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
         },
     },
@@ -188,17 +188,25 @@ pub fn become_program(program: &Path, arguments: &[&OsStr]) -> io::Error {
     }
 }
 
-/// A user's program leads a group of its own, so that it alone can be asked to end.
+/// A user's program leads a group of its own, so that Ctrl+C in the terminal is for this process to hand on; and it opens no window
+/// of a console's where there is none.
 pub fn in_own_group(command: &mut tokio::process::Command) {
-    command.creation_flags(CREATE_NEW_PROCESS_GROUP);
+    command.creation_flags(CREATE_NEW_PROCESS_GROUP | without_window());
 }
 
-/// Asks a process to end that was started as the leader of its own group, as Ctrl+Break does.
-pub fn terminate(pid: u32) {
-    // SAFETY: numbers only. A process without a console, or one that has ended, is not reached; who waits for it ends it then.
-    if let Err(error) = succeeded(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, pid) }) {
-        tracing::debug!(%error, pid, "cannot be asked to end");
-    }
+/// The flag with which a program is started: this process's console is used, and where there is none, one without a window.
+pub fn without_window() -> u32 {
+    if win32::console::is_attached() { 0 } else { CREATE_NO_WINDOW }
+}
+
+/// The wish that a process ends; kept until that has happened.
+#[derive(Debug)]
+pub struct Asked(#[expect(dead_code, reason = "held, not looked at")] Option<StopWish>);
+
+/// Asks a user's program to end ([`win32::stop_event`]). One that does not look for that is ended by who waits for it.
+pub fn terminate(pid: u32) -> Asked {
+    let wish = StopWish::of(pid).inspect_err(|error| tracing::debug!(%error, pid, "cannot be asked to end"));
+    Asked(wish.ok())
 }
 
 /// Processes that end when this is dropped, or when this process ends, however that ends.

@@ -4,6 +4,8 @@
 
 mod cuts;
 mod held;
+mod launcher;
 mod pc;
+mod self_update;
 mod service;
 mod upgrade;

@@ -30,16 +30,28 @@ pub fn built(name: &str) -> PathBuf {
     program
 }
 
-/// A program of a user: its self-check is well, and it runs until it is ended. Made once for each version.
-fn program(version: &str) -> Vec<u8> {
+/// A program of a user: its self-check is well; it notes in `C:\notes.txt` that it has started, runs until its
+/// launcher says so (`Local\LockstepStop-PID`), and notes that. Made once for each version.
+const PROGRAM: &str = r#"#include <windows.h>
+#include <stdio.h>
+#include <string.h>
+static void note(const char *what) {
+    FILE *notes = fopen("C:\\notes.txt", "a");
+    if (notes) { fprintf(notes, "%s VERSION\n", what); fclose(notes); } }
+int main(int n, char **a) {
+    if (n > 1 && !strcmp(a[1], "self-check")) return 0;
+    char name[64]; sprintf(name, "Local\\LockstepStop-%lu", GetCurrentProcessId());
+    HANDLE stop = CreateEventA(0, TRUE, FALSE, name);
+    note("started"); WaitForSingleObject(stop, INFINITE); note("ended"); return 0; }
+"#;
+
+/// Compiles a program for Windows.
+pub fn compiled(code: &str, flags: &[&str]) -> Vec<u8> {
     let work = tempfile::tempdir().unwrap();
     let (source, to) = (work.path().join("p.c"), work.path().join("p.exe"));
-    let code = format!(
-        "#include <windows.h>\n#include <string.h>\nconst char version[] = \"{version}\";\n\
-         int main(int n, char **a) {{ if (n > 1 && !strcmp(a[1], \"self-check\")) return 0; Sleep(INFINITE); return version[0]; }}\n"
-    );
     fs::write(&source, code).unwrap();
-    let made = Command::new("x86_64-w64-mingw32-gcc").args(["-Os", "-s", "-o"]).arg(&to).arg(&source).status();
+    let mut compiler = Command::new("x86_64-w64-mingw32-gcc");
+    let made = compiler.args(["-Os", "-s", "-o"]).arg(&to).arg(&source).args(flags).status();
     assert!(made.is_ok_and(|s| s.success()), "this test needs gcc-mingw-w64-x86-64");
     fs::read(to).unwrap()
 }
@@ -47,7 +59,7 @@ fn program(version: &str) -> Vec<u8> {
 /// A connector for Windows.
 pub fn connector(version: &str) -> Release {
     let notes = format!("connector {version}\n").repeat(2000);
-    let program = program(version);
+    let program = compiled(&PROGRAM.replace("VERSION", version), &[]);
     let files = [("bin/lockstep-connector.exe", 0o755, &program[..]), ("share/notes", 0o644, notes.as_bytes())];
     Release::for_windows("connector", version, &files, &["self-check"])
 }
@@ -59,6 +71,14 @@ pub fn updater(version: &str) -> Release {
         .get_or_init(|| ["lockstep-supervisor.exe", "lockstep-updater.exe"].map(|name| fs::read(built(name)).unwrap()));
     let files =
         [("bin/lockstep-supervisor.exe", 0o755, &supervisor[..]), ("bin/lockstep-updater.exe", 0o755, &updater[..])];
+    Release::for_windows("updater", version, &files, &[])
+}
+
+/// An updater that is this program in C, as if its vendor had built a broken one; the supervisor is the real one.
+pub fn broken_updater(version: &str, code: &str) -> Release {
+    let (supervisor, program) = (fs::read(built("lockstep-supervisor.exe")).unwrap(), compiled(code, &[]));
+    let files =
+        [("bin/lockstep-supervisor.exe", 0o755, &supervisor[..]), ("bin/lockstep-updater.exe", 0o755, &program[..])];
     Release::for_windows("updater", version, &files, &[])
 }
 
@@ -95,6 +115,19 @@ impl Computer {
         let program = self.active_program();
         let log = self.log();
         self.pc.spawn("the updater", &program, &["run", "--root", &self.root], &log).unwrap()
+    }
+
+    /// Starts the supervisor in the background, which starts the service.
+    pub fn supervise(&self, trial_seconds: u32) -> mail_rig::process::Background {
+        let program = format!(r"{}\opt\lockstep\supervisor\lockstep-supervisor.exe", self.root);
+        let words = ["--root", &self.root, "--trial-seconds", &trial_seconds.to_string()];
+        self.pc.spawn("the supervisor", &program, &words, &self.log()).unwrap()
+    }
+
+    /// Puts a program of a test on drive C:, and gives its path.
+    pub fn tool(&self, name: &str, code: &str) -> String {
+        fs::write(self.pc.c().join(format!("{name}.exe")), compiled(code, &["-municode"])).unwrap();
+        format!(r"C:\{name}.exe")
     }
 
     pub fn log(&self) -> PathBuf {

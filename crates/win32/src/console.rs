@@ -1,15 +1,17 @@
-//! The program has no console of its own, so that no black window appears at sign-in. Typed into a terminal, it prints there.
+//! A program without a console of its own, so that no black window appears at sign-in. Typed into a terminal, it prints there.
+
+#![expect(unsafe_code, reason = "Windows' calls for consoles take pointers")]
 
 use windows_sys::Win32::{
     Foundation::{GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE},
     Storage::FileSystem::{CreateFileW, FILE_SHARE_READ, FILE_SHARE_WRITE, OPEN_EXISTING},
     System::Console::{
-        ATTACH_PARENT_PROCESS, AttachConsole, GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE,
-        STD_OUTPUT_HANDLE, SetStdHandle,
+        ATTACH_PARENT_PROCESS, AttachConsole, GetConsoleCP, GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE,
+        STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
     },
 };
 
-use super::wide;
+use crate::wide;
 
 /// Uses the terminal that the program was started from, if there is one. What was redirected stays so.
 pub fn attach() {
@@ -22,6 +24,12 @@ pub fn attach() {
             open(which, name);
         }
     }
+}
+
+/// Whether there is a console: the terminal that the program was started from.
+pub fn is_attached() -> bool {
+    // SAFETY: the call has no memory to look at.
+    unsafe { GetConsoleCP() != 0 }
 }
 
 /// Whether somebody could read what is written to standard error: a terminal, a file, a pipe.
