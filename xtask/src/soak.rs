@@ -92,6 +92,16 @@ pub const RUNS: &[Run] = &[
         kind: Kind::Test { package: "lockstep-updater", filter: "whoever_exchanges_open_directories", env: &[] },
     },
     Run {
+        name: "self-update-killed",
+        proves: "supervisor and updater killed at every call of the updater's own upgrade have one whole version and converge",
+        kind: Kind::Test { package: "lockstep-updater", filter: "killed_at_any_call_of_a_self_update", env: &[] },
+    },
+    Run {
+        name: "migration-killed",
+        proves: "a mail store whose migration is killed at any write has every message, and the next start finishes",
+        kind: Kind::Test { package: "lockstep-mail-store", filter: "killed_at_a_write_of_the_migration", env: &[] },
+    },
+    Run {
         name: "connector-kill-points",
         proves: "no mail is lost or doubled when the connector is killed at any system call",
         kind: Kind::Test {
