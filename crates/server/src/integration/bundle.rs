@@ -233,7 +233,7 @@ fn add_all(
         let path = format!("{folder}/payload/metadata/{name}");
         add(tar, &path, 0o644, bytes.len() as u64, &bytes[..]).map_err(failed(directory))?;
     }
-    for Part { package, target } in &wanted.parts {
+    for Part { package, target, .. } in &wanted.parts {
         let content = fs::File::open(package).map_err(failed(package))?;
         let size = content.metadata().map_err(failed(package))?.len();
         add(tar, &format!("{folder}/payload/targets/{target}"), 0o644, size, content).map_err(failed(package))?;
