@@ -76,6 +76,14 @@ impl Release {
         Self::updater_like(version, &fs::read(small).unwrap())
     }
 
+    /// An updater's package as it was published.
+    pub fn published_updater(package: Vec<u8>) -> Self {
+        let Description { product, version, platform, .. } =
+            package::read_manifest(&mut &package[..]).unwrap().description;
+        assert_eq!(product, ProductId::updater());
+        Self { product, version, platform, channel: "stable".into(), package, facts: json!({}) }
+    }
+
     /// An updater that is this script, as if its vendor had built a broken one.
     pub fn broken_updater(version: &str, script: &str) -> Self {
         Self::updater_like(version, format!("#!/bin/sh\n{script}\n").as_bytes())
