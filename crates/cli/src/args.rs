@@ -216,11 +216,12 @@ pub enum RepoCommand {
 /// What to do with releases.
 #[derive(Debug, Subcommand)]
 pub enum ReleaseCommand {
-    /// Put a package beside the repository, to be published
+    /// Put a package, or its installer for Windows, beside the repository, to be published
     #[command(
         after_help = "Examples:\n  lockstep release add --repo site/ connector-7.3.0.lpk --server '>=7.3, <7.4'\n  \
         lockstep release add --repo site/ connector-7.3.1.lpk --floor 7.3.1\n  \
-        lockstep release add --repo site/ connector-7.2.4.lpk --downgrade-from '>=7.3, <7.4'"
+        lockstep release add --repo site/ connector-7.2.4.lpk --downgrade-from '>=7.3, <7.4'\n  \
+        lockstep release add --repo site/ lockstep-connector-7.3.0-x64.msi --server '>=7.3, <7.4'"
     )]
     Add(Box<vendor::AddArgs>),
     /// Show what waits to be published

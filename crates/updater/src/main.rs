@@ -77,11 +77,13 @@ enum Command {
     },
     /// Take over what an installation package was told about the site.
     #[command(
-        override_usage = "lockstep-updater configure --server=URL --policy=NAME --enrolment-key=KEY --root-json=FILE --site-json=FILE",
-        after_help = "All five, in this order; one with nothing after = leaves what is there. Files must be an administrator's alone."
+        override_usage = "lockstep-updater configure --server=URL --policy=NAME --enrolment-key=KEY --root-json=FILE --site-json=FILE \
+            --package=FILE",
+        after_help = "All six, in this order; one with nothing after = leaves what is there. Files must be an administrator's alone;\n\
+        beside the package there may be a site.json and a root.json, which a computer that belongs nowhere yet believes."
     )]
     Configure {
-        /// The five.
+        /// The six.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         words: Vec<String>,
     },
@@ -290,7 +292,7 @@ fn adopt(root: &Path, package: &Path) -> anyhow::Result<()> {
 fn configure(words: &[String]) -> anyhow::Result<()> {
     let given = install::configure::Given::from_words(words).map_err(anyhow::Error::msg)?;
     let server = install::configure::configure(&Layout::new(Path::new("/"))?, &given)?;
-    let text = server.map_or("no server is known yet".into(), |s| format!("this computer belongs to the site {s}"));
+    let text = server.map_or("nothing was changed".into(), |s| format!("this computer belongs to the site {s}"));
     Ok(writeln!(std::io::stdout(), "{}", status::printable(&text))?)
 }
 
