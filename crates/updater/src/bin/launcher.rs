@@ -24,6 +24,7 @@ const WRONG_ARGUMENTS: u8 = 2;
 
 const EXAMPLES: &str = "Examples:
   lockstep-launcher connector -- run
+  lockstep-launcher --once connector -- setup --user alice@example.com
   lockstep-launcher --root /srv/pc1 connector -- run --data ~/.local/share/lockstep/connector";
 
 /// Starts a product's active version as you, and restarts it when the updater has switched to another one.
@@ -33,6 +34,9 @@ struct Args {
     /// The directory that the updater is installed under.
     #[arg(long, default_value = "/", value_name = "DIR")]
     root: PathBuf,
+    /// Run it once: whatever it ends with is the end, for commands that people give.
+    #[arg(long)]
+    once: bool,
     /// Which product to run.
     product: ProductId,
     /// The program's own arguments.
@@ -67,5 +71,10 @@ fn main() -> ExitCode {
 fn start(args: Args) -> anyhow::Result<u8> {
     let layout = Layout::new(&args.root)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    Ok(runtime.block_on(launcher::run(Launch { layout, product: args.product, arguments: args.arguments }))?)
+    Ok(runtime.block_on(launcher::run(Launch {
+        layout,
+        product: args.product,
+        arguments: args.arguments,
+        once: args.once,
+    }))?)
 }

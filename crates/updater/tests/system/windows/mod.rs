@@ -4,6 +4,7 @@
 
 mod cuts;
 mod held;
+mod hostile;
 mod launcher;
 mod pc;
 mod self_update;

@@ -45,13 +45,13 @@ int main(int n, char **a) {
     note("started"); WaitForSingleObject(stop, INFINITE); note("ended"); return 0; }
 "#;
 
-/// Compiles a program for Windows.
-pub fn compiled(code: &str, flags: &[&str]) -> Vec<u8> {
+/// A program of Windows, compiled; `options` go to the compiler.
+pub fn compiled(code: &str, options: &[&str]) -> Vec<u8> {
     let work = tempfile::tempdir().unwrap();
     let (source, to) = (work.path().join("p.c"), work.path().join("p.exe"));
     fs::write(&source, code).unwrap();
     let mut compiler = Command::new("x86_64-w64-mingw32-gcc");
-    let made = compiler.args(["-Os", "-s", "-o"]).arg(&to).arg(&source).args(flags).status();
+    let made = compiler.args(["-Os", "-s"]).args(options).arg("-o").arg(&to).arg(&source).status();
     assert!(made.is_ok_and(|s| s.success()), "this test needs gcc-mingw-w64-x86-64");
     fs::read(to).unwrap()
 }
@@ -108,6 +108,12 @@ impl Computer {
         let profile = json!({ "v": 1, "server": site.address, "enrolment_key": "k", "certificate": site.certificate });
         fs::write(folder.join("site.json"), profile.to_string()).unwrap();
         self.pc.run(r"C:\download\bin\lockstep-updater.exe", &["install", "--json", "--root", &self.root]).unwrap()
+    }
+
+    /// Puts a program, compiled from this, on the PC; gives its path there.
+    pub fn tool(&self, name: &str, code: &str) -> String {
+        fs::write(self.pc.c().join(format!("{name}.exe")), compiled(code, &["-municode"])).unwrap();
+        format!(r"C:\{name}.exe")
     }
 
     /// Starts the service in the background, as somebody at a console.
