@@ -130,12 +130,6 @@ impl Computer {
         self.pc.spawn("the supervisor", &program, &words, &self.log()).unwrap()
     }
 
-    /// Puts a program of a test on drive C:, and gives its path.
-    pub fn tool(&self, name: &str, code: &str) -> String {
-        fs::write(self.pc.c().join(format!("{name}.exe")), compiled(code, &["-municode"])).unwrap();
-        format!(r"C:\{name}.exe")
-    }
-
     pub fn log(&self) -> PathBuf {
         self.pc.prefix().with_extension("updater-log")
     }
@@ -161,7 +155,7 @@ impl Computer {
     pub fn status(&self) -> Option<Value> {
         self.active("updater")?;
         let ran = self.pc.run(&self.active_program(), &["status", "--json", "--root", &self.root]).ok()?;
-        serde_json::from_str(&ran.stdout).ok()
+        (ran.code == 0).then(|| serde_json::from_str(&ran.stdout).unwrap())
     }
 
     /// Somebody types `lockstep-updater check`.

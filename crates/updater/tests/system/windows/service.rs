@@ -26,7 +26,7 @@ fn the_service_starts_with_windows_follows_group_policy_and_is_removed() {
     let status = |pc: &Computer| -> Option<serde_json::Value> {
         let ran = pc.pc.run(PROGRAM, &["status", "--json"]).ok()?;
         std::fs::write(pc.log(), &ran.stderr).ok()?;
-        serde_json::from_str(&ran.stdout).ok()
+        (ran.code == 0).then(|| serde_json::from_str(&ran.stdout).unwrap())
     };
     pc.wait("the service answers", || status(&pc).is_some());
     let said = status(&pc).unwrap().to_string();
