@@ -83,10 +83,11 @@ impl Desk {
     fn answers(&self) {
         let version = self.active("updater").expect("the updater is there");
         let program = format!(r"{PROGRAMS}\updater\versions\{version}\bin\lockstep-updater.exe");
-        wait_until("the service answers", LONG, || {
-            Ok((self.0.run(&program, &["status", "--json"])?.code == 0).then_some(()))
-        })
-        .unwrap();
+        let status = wait_until("the service answers", LONG, || {
+            let ran = self.0.run(&program, &["status", "--json"])?;
+            Ok((ran.code == 0).then_some(ran.stdout))
+        });
+        assert!(!status.unwrap().contains("\"setup\""), "what Windows Installer keeps is no product");
     }
 
     fn site(&self) -> String {

@@ -16,6 +16,8 @@ const MAX_SOCKET_PATH: usize = 107;
 pub const SUPERVISOR_DIR: &str = "supervisor";
 /// The same: on Windows, what starts users' programs lies there.
 pub const LAUNCHER_DIR: &str = "launcher";
+/// The same: on Windows, the copy that Windows Installer keeps lies there.
+pub const SETUP_DIR: &str = "setup";
 
 /// The directories and files of one PC. Every path the service touches comes from here, never from a caller.
 #[derive(Debug, Clone)]

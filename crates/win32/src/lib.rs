@@ -40,6 +40,6 @@ pub use files::{free_space, known_folder, replace};
 #[cfg(windows)]
 pub use libraries::from_windows_only;
 #[cfg(windows)]
-pub use stop::{StopWish, on_stop, stop_event};
+pub use stop::{StopWish, ask_to_stop, on_stop, stop_event};
 #[cfg(windows)]
 pub use user::{ADMINISTRATORS, SYSTEM, open_token, own_token, own_user, sid_text, user_of};

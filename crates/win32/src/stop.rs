@@ -11,7 +11,7 @@ use std::{
 
 use windows_sys::Win32::{
     Foundation::WAIT_OBJECT_0,
-    System::Threading::{CreateEventW, INFINITE, SetEvent, WaitForSingleObject},
+    System::Threading::{CreateEventW, EVENT_MODIFY_STATE, INFINITE, OpenEventW, SetEvent, WaitForSingleObject},
 };
 
 use crate::{succeeded, wide};
@@ -39,6 +39,22 @@ impl StopWish {
         succeeded(unsafe { SetEvent(event.as_raw_handle()) })?;
         Ok(Self { _event: event })
     }
+}
+
+/// Asks a process to end that waits for it already.
+///
+/// # Errors
+/// From the system: none with that number waits for it.
+pub fn ask_to_stop(pid: u32) -> io::Result<()> {
+    // SAFETY: the name ends with a zero.
+    let event = unsafe { OpenEventW(EVENT_MODIFY_STATE, 0, wide(stop_event(pid)).as_ptr()) };
+    if event.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh handle, which nobody else has.
+    let event = unsafe { OwnedHandle::from_raw_handle(event) };
+    // SAFETY: an open event.
+    succeeded(unsafe { SetEvent(event.as_raw_handle()) })
 }
 
 /// Calls `tell` on another thread as soon as somebody wishes that this process ends.

@@ -21,7 +21,7 @@ use protocol::{Version, product::ProductId};
 use release::package::Manifest;
 
 use crate::{
-    layout::{LAUNCHER_DIR, Layout, SUPERVISOR_DIR},
+    layout::{LAUNCHER_DIR, Layout, SETUP_DIR, SUPERVISOR_DIR},
     platform,
 };
 
@@ -118,7 +118,7 @@ impl Slots {
     /// The products that have a directory here; none when that cannot be read.
     pub fn products(&self) -> Vec<ProductId> {
         let names = self.disk.list(&self.layout.products()).unwrap_or_default();
-        let fixed = [SUPERVISOR_DIR, LAUNCHER_DIR];
+        let fixed = [SUPERVISOR_DIR, LAUNCHER_DIR, SETUP_DIR];
         names.iter().filter(|name| !fixed.contains(&name.as_str())).filter_map(|name| name.parse().ok()).collect()
     }
 
