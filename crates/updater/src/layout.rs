@@ -201,9 +201,10 @@ impl Layout {
         lockstep_client::socket(&self.root)
     }
 
-    /// The file that holds the PC's name.
-    pub fn hostname(&self) -> PathBuf {
-        self.below(&["etc", "hostname"])
+    /// The file that holds the PC's name. `None`: there is none on a whole Windows computer, where anybody may make folders beside
+    /// the system's.
+    pub fn hostname(&self) -> Option<PathBuf> {
+        self.known.is_none().then(|| self.below(&["etc", "hostname"]))
     }
 
     fn below(&self, names: &[&str]) -> PathBuf {

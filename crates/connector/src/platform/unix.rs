@@ -19,7 +19,14 @@ use protocol::Version;
 pub const ELEVATION: &str = "pkexec";
 
 /// Whether what starts the machine's connector when somebody logs in is the machine's affair: no, each user's.
-pub const MACHINE_STARTS_IT: bool = false;
+pub fn machine_starts_it() -> bool {
+    false
+}
+
+/// The file that holds the PC's name (hostname(5)).
+pub fn hostname_file(root: &Path) -> Option<PathBuf> {
+    Some(root.join("etc/hostname"))
+}
 
 /// The PC's name as the kernel knows it (uname(2)).
 pub fn hostname() -> String {

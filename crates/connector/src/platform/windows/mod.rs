@@ -29,7 +29,8 @@ use std::{sync::Arc, time::Duration};
 pub use access::{create_private, make_private, open_private, replace_durably};
 pub use elevate::{Elevated, announce, can_elevate, elevate, is_elevated};
 pub use folders::{
-    active_version, autostart, disk_free, hostname, launcher, listed_updater, programs, settings, user_data,
+    active_version, autostart, disk_free, hostname, hostname_file, launcher, listed_updater, machine_starts_it,
+    programs, settings, user_data,
 };
 pub use password::ask_password;
 pub use process::{asked_to_stop, become_program, detach, end_session, own_process};
@@ -38,9 +39,6 @@ pub(crate) use win32::wide;
 
 /// Name of the way to the administrator's rights that is taken where nothing else is configured: User Account Control.
 pub const ELEVATION: &str = "uac";
-
-/// Whether what starts the machine's connector when somebody logs in is the machine's affair (`HKLM\…\Run`).
-pub const MACHINE_STARTS_IT: bool = true;
 
 /// The system's keyring: the Credential Manager, where a secret is kept under the user's own key (`CredWrite`).
 ///

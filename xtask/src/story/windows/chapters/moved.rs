@@ -1,0 +1,75 @@
+//! Steps 7, 8, 12 and 16: the cut-over, the PC that was ready, and the one where the prompt is permitted.
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use wine_rig::Answer;
+
+use crate::{
+    process::wait_until,
+    programs::{NEW, OLD},
+    story::{
+        narrator::Narrator,
+        windows::play::{SOON, World},
+    },
+};
+
+impl World {
+    pub(in crate::story::windows) fn flip(&mut self, narrator: Narrator) -> Result<Timestamp> {
+        narrator.step("7", "The cut-over");
+        // Whoever sits before these PCs, and what they will answer.
+        self.refuses.pc.answer_prompts(Answer::No)?;
+        self.accepts.pc.answer_prompts(Answer::Yes)?;
+        for pc in [&self.refuses, &self.accepts] {
+            ensure!(pc.pc.asked()?.is_empty(), "{}: asked before it was necessary: {:?}", pc.name, pc.pc.asked());
+        }
+        let unasked = self.site.lockstep(&["cut-over", "--to", NEW])?;
+        ensure!(!unasked.status.success(), "with users to be cut off and nobody to ask, it must refuse");
+        let text = self.site.must_lockstep(&["cut-over", "--to", NEW, "--yes"])?;
+        narrator.show(&format!("lockstep cut-over --to {NEW} --yes"), &text);
+        self.site.mail.become_version_under_way(NEW)?;
+        let flipped = Timestamp::now();
+        narrator.say(&format!("The mail server is upgraded: its greeting says {NEW}."));
+        Ok(flipped)
+    }
+
+    pub(in crate::story::windows) fn after_the_flip(
+        &mut self,
+        flipped: Timestamp,
+        narrator: Narrator,
+    ) -> Result<Timestamp> {
+        let online = self.ready.wait_for_gate("online", NEW, SOON)?;
+        narrator.step("8", "WIN-READY moves by itself");
+        let seconds = online.duration_since(flipped).as_secs_f64();
+        narrator.say(&format!("Its connector is online again as {NEW} after {seconds:.2} s. Nobody typed a password."));
+        ensure!(self.ready.active_version().as_deref() == Some(NEW), "{NEW} is active");
+        ensure!(self.ready.pc.asked()?.is_empty(), "nobody was asked anything: {:?}", self.ready.pc.asked());
+        self.mail_in_a_circle(&["WIN-READY"])?;
+        narrator.step("16", "The mailbox's database moves along");
+        let schema = wait_until("the new schema", SOON, || Ok(Some(self.ready.mailbox_schema()?).filter(|n| *n == 3)))?;
+        for subject in self.ledger.subjects_to(&self.ready.user) {
+            self.ready.mail_program()?.wait_for("INBOX", &subject, SOON)?;
+        }
+        narrator.say(&format!("Its schema is {schema}, and every message is there, exactly once."));
+        Ok(online)
+    }
+
+    /// The prompt is permitted: the verified copy is installed, and the machine's connector goes on with the same mailbox.
+    pub(in crate::story::windows) fn accepted(&mut self, narrator: Narrator) -> Result<Timestamp> {
+        narrator.step("12", "WIN-ACCEPTS: the prompt is permitted");
+        let online = self.accepts.wait_for_gate("online", NEW, SOON)?;
+        ensure!(self.accepts.has_updater(), "there is an updater");
+        ensure!(self.accepts.active_version().as_deref() == Some(NEW), "{NEW} is installed for the machine");
+        self.accepts.was_asked_properly()?;
+        wait_until("the service answers", SOON, || Ok(self.accepts.updater_status().ok()))
+            .with_context(|| self.accepts.logs())?;
+        for subject in self.ledger.subjects_to(&self.accepts.user) {
+            self.accepts.mail_program()?.wait_for("INBOX", &subject, SOON)?;
+        }
+        self.mail_in_a_circle(&["WIN-READY", "WIN-ACCEPTS"])?;
+        narrator.say(&format!(
+            "ShellExecuteEx \"runas\" started the vendor's installer; updater and connector {NEW} were installed from the copy that"
+        ));
+        narrator.say(&format!("it verified, and the service runs. {OLD}'s mailbox stayed; mail goes both ways."));
+        Ok(online)
+    }
+}
