@@ -46,7 +46,7 @@ fn no_custom_action_runs_what_a_user_could_change_or_say() {
         [
             r#"AdoptConnector | 3090 | SetupProgram | adopt "[SETUPDIR]lockstep-connector.lpk" | "#,
             r#"AdoptUpdater | 3090 | SetupProgram | adopt "[SETUPDIR]lockstep-updater.lpk" | "#,
-            r#"Configure | 11282 | SetupProgram | configure "--server=[SERVERURL]" "--policy=[POLICY]" "--enrolment-key=[ENROLLMENTKEY]" "--root-json=[ROOTJSON]" "--site-json=[SITEJSON]" | "#,
+            r#"Configure | 11282 | SetupProgram | configure "--server=[SERVERURL]" "--policy=[POLICY]" "--enrolment-key=[ENROLLMENTKEY]" "--root-json=[ROOTJSON]" "--site-json=[SITEJSON]" "--package=[OriginalDatabase]" | "#,
             "KeepPolicy | 51 | KEEPPOLICY | [POLICY] | ",
             "KeepServerUrl | 51 | KEEPSERVERURL | [SERVERURL] | ",
             "Remove | 3154 | SetupProgram | remove | ",

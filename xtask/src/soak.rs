@@ -92,12 +92,27 @@ pub const RUNS: &[Run] = &[
         kind: Kind::Test { package: "lockstep-updater", filter: "whoever_exchanges_open_directories", env: &[] },
     },
     Run {
+        name: "self-update-killed",
+        proves: "supervisor and updater killed at every call of the updater's own upgrade have one whole version and converge",
+        kind: Kind::Test { package: "lockstep-updater", filter: "killed_at_any_call_of_a_self_update", env: &[] },
+    },
+    Run {
+        name: "migration-killed",
+        proves: "a mail store whose migration is killed at any write has every message, and the next start finishes",
+        kind: Kind::Test { package: "lockstep-mail-store", filter: "killed_at_a_write_of_the_migration", env: &[] },
+    },
+    Run {
+        name: "windows-attacks",
+        proves: "on a Windows PC, links at predictable names and paths that lead elsewhere do no harm",
+        kind: Kind::Test { package: "lockstep-updater", filter: "windows::hostile", env: &[] },
+    },
+    Run {
         name: "connector-kill-points",
-        proves: "no mail is lost or doubled when the connector is killed at any system call",
+        proves: "no mail is lost or doubled when the connector is killed at any of 1,500 of its system calls, half of them those that write",
         kind: Kind::Test {
             package: "lockstep-connector",
             filter: "killed_at_any_system_call",
-            env: &[("LOCKSTEP_KILL_POINTS", "all"), ("LOCKSTEP_KILL_SEED", "{seed}")],
+            env: &[("LOCKSTEP_KILL_POINTS", "1500"), ("LOCKSTEP_KILL_SEED", "{seed}")],
         },
     },
     Run {
@@ -187,10 +202,13 @@ pub fn soak(arguments: &Arguments) -> Result<()> {
             println!("done  {} ({})", run.name, done.date);
             continue;
         }
-        if let Kind::Test { package, .. } = run.kind
-            && prepared.insert(package == "xtask")
-        {
-            prepare(package == "xtask")?;
+        if let Kind::Test { package, filter, .. } = run.kind {
+            if prepared.insert(package == "xtask") {
+                prepare(package == "xtask")?;
+            }
+            if filter.starts_with("windows::") {
+                crate::programs::build_for_windows()?;
+            }
         }
         println!("[{}/{}] {}: {}", number + 1, chosen.len(), run.name, run.proves);
         let done = match &run.kind {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{admin, admin::Outcome, vendor};
 
@@ -117,6 +117,7 @@ pub enum Command {
         What is printed says how to check it. It holds a secret, with which one can ask whether a version would be refused.")]
     MailGate(admin::DataArgs),
     /// Administrator: mirror the vendor's repository now
+    #[command(after_help = "Example, instead of waiting for the next round:\n  lockstep refresh")]
     Refresh(admin::DataArgs),
 }
 
@@ -133,6 +134,7 @@ pub enum KeyCommand {
         name, or from LOCKSTEP_PKCS11_MODULE. Ed25519 keys alone.")]
     New(vendor::NewArgs),
     /// Show a key's id and its public half
+    #[command(after_help = "Example:\n  lockstep key show ~/keys/timestamp.pem")]
     Show(vendor::ShowArgs),
     /// Replace one key by a new one, and publish that
     #[command(
@@ -155,6 +157,7 @@ pub enum RoleCommand {
         lockstep role set timestamp --days 14 --repo site/")]
     Set(vendor::SetArgs),
     /// Sign it again with the next publication, although nothing changed
+    #[command(after_help = "Example, before the root expires:\n  lockstep role renew root --repo site/")]
     Renew(vendor::RenewRoleArgs),
 }
 
@@ -169,12 +172,16 @@ pub enum DelegationCommand {
     )]
     Add(vendor::DelegateArgs),
     /// Take it back; its releases return to the targets key
+    #[command(after_help = "Example:\n  lockstep delegation remove mailer --repo site/")]
     Remove(vendor::UndelegateArgs),
     /// Spread everything else over bins, so that a PC fetches only what changed: from some thousand releases on
     #[command(after_help = "Examples:\n  lockstep delegation bins 64 --key bins.pub --repo site/\n  \
         lockstep delegation bins 0 --none --repo site/")]
     Bins(vendor::BinsArgs),
     /// Show who speaks for what
+    #[command(
+        after_help = "Examples:\n  lockstep delegation list --repo site/\n  lockstep delegation list --repo site/ --json"
+    )]
     List(vendor::ListDelegationsArgs),
 }
 
@@ -190,6 +197,9 @@ pub enum StagingCommand {
     #[command(after_help = "Example:\n  lockstep staging collect /media/usb/signing --repo site/")]
     Collect(vendor::CollectArgs),
     /// Take back what was prepared
+    #[command(
+        after_help = "Example:\n  lockstep staging drop --repo site/\n\nWhat waits is kept: prepare lays it out again."
+    )]
     Drop(vendor::DropStagingArgs),
 }
 
@@ -206,16 +216,19 @@ pub enum RepoCommand {
 /// What to do with releases.
 #[derive(Debug, Subcommand)]
 pub enum ReleaseCommand {
-    /// Put a package beside the repository, to be published
+    /// Put a package, or its installer for Windows, beside the repository, to be published
     #[command(
         after_help = "Examples:\n  lockstep release add --repo site/ connector-7.3.0.lpk --server '>=7.3, <7.4'\n  \
         lockstep release add --repo site/ connector-7.3.1.lpk --floor 7.3.1\n  \
-        lockstep release add --repo site/ connector-7.2.4.lpk --downgrade-from '>=7.3, <7.4'"
+        lockstep release add --repo site/ connector-7.2.4.lpk --downgrade-from '>=7.3, <7.4'\n  \
+        lockstep release add --repo site/ lockstep-connector-7.3.0-x64.msi --server '>=7.3, <7.4'"
     )]
     Add(Box<vendor::AddArgs>),
     /// Show what waits to be published
+    #[command(after_help = "Example:\n  lockstep release list --repo site/")]
     List(vendor::ListArgs),
     /// Take back what waits to be published
+    #[command(after_help = "Example:\n  lockstep release drop connector-7.3.0.lpk --repo site/")]
     Drop(vendor::DropArgs),
 }
 
@@ -227,10 +240,19 @@ pub enum ServerVersionCommand {
     Set(admin::ServerVersionArgs),
 }
 
-/// Reads the command line.
-pub fn parse(version: &'static str) -> Result<Command, clap::Error> {
+/// Reads the command line: what to do, and whether a failure is to be said as JSON, too.
+pub fn parse(version: &'static str) -> Result<(Command, bool), clap::Error> {
     let matches = Args::command().version(version).try_get_matches()?;
-    Ok(Args::from_arg_matches(&matches)?.command)
+    Ok((Args::from_arg_matches(&matches)?.command, wants_json(&matches)))
+}
+
+/// Whether the subcommand was given `--json`: then what fails says so as JSON, too.
+fn wants_json(mut matches: &ArgMatches) -> bool {
+    while let Some((_, inner)) = matches.subcommand() {
+        matches = inner;
+    }
+    // Not every command has it.
+    matches.try_get_one::<bool>("json").is_ok_and(|json| json == Some(&true))
 }
 
 /// Does it.
@@ -283,5 +305,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_how_it_is_called() {
+        let mut open = vec![Args::command()];
+        while let Some(command) = open.pop() {
+            let inner: Vec<_> = command.get_subcommands().cloned().collect();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!inner.is_empty() || help.contains("Example"), "{}: {help}", command.get_name());
+            open.extend(inner);
+        }
+    }
+
+    #[test]
+    fn what_fails_says_so_as_json_where_json_was_wanted() {
+        let wanted = |line: &str| wants_json(&Args::command().get_matches_from(line.split(' ')));
+        assert!(wanted("lockstep status --json"));
+        assert!(wanted("lockstep repo check site --json"));
+        assert!(!wanted("lockstep repo check site"));
+        assert!(!wanted("lockstep refresh"), "it has no --json");
     }
 }

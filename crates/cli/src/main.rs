@@ -30,8 +30,8 @@ fn main() -> ExitCode {
         .without_time()
         .init();
     end_quietly_when_nobody_reads();
-    let command = match args::parse(VERSION) {
-        Ok(command) => command,
+    let (command, as_json) = match args::parse(VERSION) {
+        Ok(read) => read,
         Err(stop) => {
             // The last words to a terminal that may be gone.
             let _gone = stop.print();
@@ -44,6 +44,9 @@ fn main() -> ExitCode {
         Ok(Outcome::CutOff) => ExitCode::from(2),
         Ok(Outcome::Unknown) => ExitCode::from(3),
         Err(error) => {
+            if as_json && !error.is::<terminal::Reported>() {
+                println!("{}", serde_json::json!({ "v": 1, "error": format!("{error:#}") }));
+            }
             eprintln!("lockstep: {error:#}");
             ExitCode::FAILURE
         }

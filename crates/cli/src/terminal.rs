@@ -17,6 +17,11 @@ const MAX: usize = 200;
 /// Characters of a PC's name in a table: one that is absurdly long must not push the other columns away.
 pub const PC_WIDTH: usize = 40;
 
+/// A failure whose JSON was printed already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Reported(pub String);
+
 /// Makes text from another machine harmless: one line, no controls, nothing invisible, not too long.
 pub fn plain(text: &str) -> String {
     plain_within(text, MAX)

@@ -10,6 +10,7 @@ mod envelope;
 mod expiry;
 mod facts;
 mod inspect;
+mod installer;
 mod key_new;
 mod key_ref;
 mod key_replace;

@@ -39,6 +39,17 @@ pub struct Arguments {
     command: Option<Command>,
 }
 
+impl Arguments {
+    /// Whether what fails is to say so as JSON, too.
+    pub fn wants_json(&self) -> bool {
+        match &self.command {
+            Some(Command::Setup(options)) => options.json,
+            Some(Command::Status(options)) => options.json,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make the account on this computer, or renew its password

@@ -23,9 +23,13 @@ fn main() -> ExitCode {
         println!("lockstep-connector {VERSION}");
         return ExitCode::SUCCESS;
     }
+    let as_json = arguments.wants_json();
     match command_line::run(arguments, VERSION) {
         Ok(code) => code,
         Err(error) => {
+            if as_json {
+                println!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+            }
             eprintln!("lockstep-connector: {error:#}");
             ExitCode::FAILURE
         }

@@ -216,6 +216,20 @@ fn a_floor_outlasts_the_release_that_set_it_and_a_lost_installation() {
 }
 
 #[test]
+fn a_floor_that_a_thief_has_set_is_passed_by_a_release_that_permits_it() {
+    let mut device = device(Some("7.2.1"));
+    state(&mut device).floor = Some(version("99.0.0"));
+    let mut next = release("7.3.0", ">=7.3, <7.4");
+    let refused = Refusal::BelowFloor { version: version("7.3.0"), floor: version("99.0.0") };
+    let got = admit(&catalog([next.clone()]), &device, &order(required("7.3.0")), now());
+    assert_eq!(got, Admission::Refused(refused));
+    next.downgrade_from = Some("*".parse().unwrap());
+    let catalog = catalog([next]);
+    let got = admit(&catalog, &device, &order(required("7.3.0")), now());
+    assert_eq!(got, Admission::Stage(Box::new(catalog.entries[0].clone())));
+}
+
+#[test]
 fn expired_metadata_stops_staging_but_not_what_is_staged() {
     let mut device = device(Some("7.2.0"));
     let expired = time("2026-02-28T00:00:00Z");

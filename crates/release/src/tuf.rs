@@ -42,7 +42,7 @@ pub use download::{Mismatch, Verifier, VerifyingWriter, consistent_target_path};
 pub use error::{Error, Verdict};
 pub use fetch::{DirectoryFetch, Fetch};
 pub use on_demand::{Lookup, OnDemand};
-pub use trusted::{MetadataFile, Skipped, TargetInfo, Trusted};
+pub use trusted::{INSTALLER, MetadataFile, RELEASE, Skipped, TargetInfo, Trusted};
 
 /// Upper bounds of what a repository can make us fetch. Bytes, unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,6 +36,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/push/connector", get(clients::connector_push))
         .route("/integration", get(integration::page))
         .route("/integration/updater", get(integration::updater))
+        .route("/integration/connector", get(integration::connector))
         .route("/console", get(console::first_page))
         .route("/console/login", get(console::login_page).post(console::log_in))
         .route("/console/logout", post(console::log_out))

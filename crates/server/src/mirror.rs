@@ -68,6 +68,11 @@ impl Served {
         self.trusted.catalog()
     }
 
+    /// Every installer, and which release it brings.
+    pub fn installers(&self) -> &[Entry] {
+        self.trusted.installers()
+    }
+
     /// The earliest expiry of any role.
     pub fn expires(&self) -> Timestamp {
         self.trusted.expires()
@@ -93,7 +98,7 @@ impl Served {
         self.targets.get(consistent_path).map(PathBuf::as_path)
     }
 
-    /// The file that holds a release.
+    /// The file that holds a release, or an installer.
     pub fn package(&self, entry: &Entry) -> Option<&Path> {
         self.target(&consistent_target_path(&entry.target, &entry.sha256))
     }

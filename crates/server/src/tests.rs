@@ -4,6 +4,7 @@ mod check_ins;
 mod cut_off;
 mod denied;
 mod hostile;
+mod installers;
 mod mirror;
 mod pages;
 mod policies;

@@ -206,7 +206,7 @@ mod tests {
         let staged = State::Staged { version: v(3) };
         assert_eq!(told(&mut history, 2, &staged), Some((What::Staged, Some(v(3)), None)));
         assert_eq!(told(&mut history, 2, &staged), None);
-        let confirming = State::Confirming { version: v(3), previous: Some(v(2)), restart: true };
+        let confirming = State::Confirming { version: v(3), previous: Some(v(2)), restart: true, doubt: None };
         assert_eq!(told(&mut history, 3, &confirming), Some((What::Switched, Some(v(3)), Some(v(2)))));
         let back = State::RolledBack { version: v(3), reason: "exit 1".into() };
         assert_eq!(told(&mut history, 2, &back), Some((What::RolledBack, Some(v(3)), None)));

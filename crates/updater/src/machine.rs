@@ -59,6 +59,8 @@ pub enum State {
         previous: Option<Version>,
         /// As in [`State::Activating`].
         restart: bool,
+        /// Why that cannot be told yet, in words.
+        doubt: Option<String>,
     },
     /// The health rule failed; the link is being switched back.
     RollingBack {
@@ -164,7 +166,7 @@ impl State {
             Recovered::Broken { version, reason } => (Self::RolledBack { version, reason }, vec![]),
             Recovered::Switched { version, previous, restart } => {
                 let check = Effect::CheckHealth { version: version.clone() };
-                (Self::Confirming { version, previous, restart }, vec![check])
+                (Self::Confirming { version, previous, restart, doubt: None }, vec![check])
             }
             Recovered::BrokenActive { version, to, reason } => roll_back(version, to, reason, 0),
         }
@@ -248,7 +250,7 @@ impl State {
         match self {
             Self::Activating { version, previous, restart, .. } => {
                 let check = Effect::CheckHealth { version: version.clone() };
-                Ok((Self::Confirming { version, previous, restart }, vec![check]))
+                Ok((Self::Confirming { version, previous, restart, doubt: None }, vec![check]))
             }
             other => Err(other.misplaced(Event::Activated)),
         }
@@ -271,10 +273,23 @@ impl State {
     /// [`Misplaced`] when no health rule is being checked.
     pub fn healthy(self) -> Result<Step, Misplaced> {
         match self {
-            Self::Confirming { version, previous, restart } => {
+            Self::Confirming { version, previous, restart, .. } => {
                 Ok((Self::default(), vec![Effect::Settle { version, previous, restart }]))
             }
             other => Err(other.misplaced(Event::Healthy)),
+        }
+    }
+
+    /// Whether the new version keeps its health rule cannot be told at the moment; it is checked again.
+    ///
+    /// # Errors
+    /// [`Misplaced`] when no health rule is being checked.
+    pub fn undecided(self, why: String) -> Result<Step, Misplaced> {
+        match self {
+            Self::Confirming { version, previous, restart, .. } => {
+                Ok((Self::Confirming { version, previous, restart, doubt: Some(why) }, vec![]))
+            }
+            other => Err(other.misplaced(Event::Undecided)),
         }
     }
 
@@ -361,7 +376,10 @@ impl State {
                 Some(format!("{version} is ready; the user is asked when"))
             }
             Self::Activating { version, .. } => Some(format!("switching to {version}")),
-            Self::Confirming { version, .. } => Some(format!("checking that {version} works here")),
+            Self::Confirming { version, doubt: None, .. } => Some(format!("checking that {version} works here")),
+            Self::Confirming { version, doubt: Some(why), .. } => {
+                Some(format!("whether {version} works here cannot be told yet: {why}"))
+            }
             Self::RollingBack { version, reason, .. } => Some(format!("leaving {version}: {reason}")),
             Self::RolledBack { version, reason } => Some(format!("{version} was rolled back: {reason}")),
             Self::Failed { version, reason, failures, .. } => {

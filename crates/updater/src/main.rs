@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use lockstep_updater::{
     check, diagnose, history, install,
     ipc::client::ask,
@@ -16,7 +16,7 @@ use lockstep_updater::{
     platform::{self, become_program},
     self_update,
     service::{self, Ended},
-    status, words,
+    status,
 };
 use protocol::{
     Timestamp,
@@ -52,8 +52,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service.
+    #[command(after_help = "Example, without systemd:\n  sudo lockstep-updater run")]
     Run(Root),
     /// Install from the unpacked download that this program lies in: its copy is verified first. Run again, repair it.
+    #[command(
+        after_help = "Examples:\n  sudo bin/lockstep-updater install\n  sudo bin/lockstep-updater install --json | jq .products"
+    )]
     Install {
         #[command(flatten)]
         root: Root,
@@ -62,6 +66,9 @@ enum Command {
         json: bool,
     },
     /// Make a package (.lpk) that the system's package manager has brought the active version, unless what is active is newer.
+    #[command(
+        after_help = "Example, from the script of a .deb:\n  lockstep-updater adopt /usr/lib/lockstep/lockstep-connector.lpk"
+    )]
     Adopt {
         #[command(flatten)]
         root: Root,
@@ -70,17 +77,23 @@ enum Command {
     },
     /// Take over what an installation package was told about the site.
     #[command(
-        override_usage = "lockstep-updater configure --server=URL --policy=NAME --enrolment-key=KEY --root-json=FILE --site-json=FILE",
-        after_help = "All five, in this order; one with nothing after = leaves what is there. Files must be an administrator's alone."
+        override_usage = "lockstep-updater configure --server=URL --policy=NAME --enrolment-key=KEY --root-json=FILE --site-json=FILE \
+            --package=FILE",
+        after_help = "All six, in this order; one with nothing after = leaves what is there. Files must be an administrator's alone;\n\
+        beside the package there may be a site.json and a root.json, which a computer that belongs nowhere yet believes."
     )]
     Configure {
-        /// The five.
+        /// The six.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         words: Vec<String>,
     },
     /// Remove what the package manager does not know of: every version, this computer's identity, which site it belongs to.
+    #[command(
+        after_help = "Example, from the script of a package that is purged:\n  lockstep-updater remove\n\nUsers' mail stays."
+    )]
     Remove(Root),
     /// Say what is installed, what is ready, and why.
+    #[command(after_help = "Examples:\n  lockstep-updater status\n  lockstep-updater status --json | jq .products")]
     Status {
         #[command(flatten)]
         root: Root,
@@ -133,6 +146,7 @@ enum Command {
         json: bool,
     },
     /// Agree to the upgrade that is waiting, or to programs being restarted now.
+    #[command(after_help = "Example:\n  lockstep-updater consent")]
     Consent(Root),
     /// Make the Windows service, or mend its settings, and start it (administrators only).
     #[cfg(windows)]
@@ -155,13 +169,28 @@ struct Root {
 fn main() -> ExitCode {
     platform::prefer_small_memory();
     service::log_to_stderr();
-    match carry_out(Cli::parse().command) {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match carry_out(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if wants_json(&matches) {
+                // The last words to a reader that may be gone.
+                drop(writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": format!("{error:#}") })));
+            }
             eprintln!("lockstep-updater: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether the subcommand was given `--json`: then what fails says so as JSON, too.
+fn wants_json(mut matches: &ArgMatches) -> bool {
+    while let Some((_, inner)) = matches.subcommand() {
+        matches = inner;
+    }
+    // Not every command has it.
+    matches.try_get_one::<bool>("json").is_ok_and(|json| json == Some(&true))
 }
 
 fn carry_out(command: Command) -> anyhow::Result<()> {
@@ -230,16 +259,11 @@ fn install_here(root: &Path, json: bool) -> anyhow::Result<()> {
         std::env::current_dir()?.join(root)
     };
     let installed = runtime()?.block_on(install::install(&Layout::new(&root)?, folder, Timestamp::now()));
+    let installed = installed?;
     let mut out = std::io::stdout().lock();
     if json {
-        let said = match &installed {
-            Ok(installed) => serde_json::to_value(installed)?,
-            Err(error) => serde_json::json!({ "error": words(error) }),
-        };
-        writeln!(out, "{said}")?;
-        return Ok(installed.map(drop)?);
+        return Ok(writeln!(out, "{}", serde_json::to_value(&installed)?)?);
     }
-    let installed = installed?;
     for product in &installed.products {
         writeln!(out, "{}", status::installed(product))?;
     }
@@ -268,7 +292,7 @@ fn adopt(root: &Path, package: &Path) -> anyhow::Result<()> {
 fn configure(words: &[String]) -> anyhow::Result<()> {
     let given = install::configure::Given::from_words(words).map_err(anyhow::Error::msg)?;
     let server = install::configure::configure(&Layout::new(Path::new("/"))?, &given)?;
-    let text = server.map_or("no server is known yet".into(), |s| format!("this computer belongs to the site {s}"));
+    let text = server.map_or("nothing was changed".into(), |s| format!("this computer belongs to the site {s}"));
     Ok(writeln!(std::io::stdout(), "{}", status::printable(&text))?)
 }
 
@@ -280,21 +304,13 @@ fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {
 
 fn check_now(root: &Path, json: bool, wait: u64) -> anyhow::Result<()> {
     let socket = Layout::new(root)?.socket();
-    let checked = runtime()?.block_on(check::check(&socket, Duration::from_secs(wait), json));
+    let found = runtime()?.block_on(check::check(&socket, Duration::from_secs(wait), json))?;
     let mut out = std::io::stdout().lock();
-    match checked {
-        Ok(found) if json => writeln!(out, "{}", status::json(&found)?)?,
-        Ok(found) => {
-            writeln!(out)?;
-            out.write_all(status::table(&found, Timestamp::now()).as_bytes())?;
-        }
-        Err(error) if json => {
-            writeln!(out, "{}", serde_json::json!({ "error": format!("{error:#}") }))?;
-            return Err(error);
-        }
-        Err(error) => return Err(error),
+    if json {
+        return Ok(writeln!(out, "{}", status::json(&found)?)?);
     }
-    Ok(())
+    writeln!(out)?;
+    Ok(out.write_all(status::table(&found, Timestamp::now()).as_bytes())?)
 }
 
 fn show_history(root: &Path, json: bool) -> anyhow::Result<()> {

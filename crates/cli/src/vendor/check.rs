@@ -17,7 +17,7 @@ use super::{
     facts::{RoleFacts, roles},
     source::Source,
 };
-use crate::terminal::{count, plain, table};
+use crate::terminal::{Reported, count, plain, table};
 
 /// What to check.
 #[derive(Debug, Clone, clap::Args)]
@@ -68,11 +68,12 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     } else {
         show(&roles, now, &state, &findings);
     }
-    match findings.problems.len() {
-        0 => Ok(()),
-        1 => bail!("{} needs attention: {}", repo.display(), findings.problems[0]),
-        n => bail!("{} needs attention: {n} problems", repo.display()),
-    }
+    let what = match &findings.problems[..] {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("{} problems", many.len()),
+    };
+    bail!(Reported(format!("{} needs attention: {what}", repo.display())))
 }
 
 /// Such as `30 days`, `2 weeks`, `36 hours`.

@@ -24,6 +24,7 @@ use super::{
     expiry::{Expiry, Periods},
     key_ring::{Draft, ROLES},
     keys::PublicKey,
+    staging::kind_of,
     state::State,
 };
 
@@ -87,7 +88,7 @@ impl Edit {
     /// Adds a release, or replaces what is said about one.
     pub fn put_release(&mut self, entry: &Entry) -> anyhow::Result<()> {
         let file = json!({ "length": entry.length, "hashes": { "sha256": entry.sha256 },
-                           "custom": { "lockstep": entry.release } });
+                           "custom": { kind_of(&entry.target): entry.release } });
         for role in self.delegated.values_mut().chain([&mut self.targets]) {
             targets_of(role)?.remove(&entry.target);
         }
@@ -199,7 +200,7 @@ impl OfflineSigned {
         let said = serde_json::to_value(&entry.release).ok();
         files.any(|file| {
             file.pointer("/hashes/sha256").and_then(Value::as_str) == Some(&entry.sha256)
-                && file.pointer("/custom/lockstep") == said.as_ref()
+                && file.get("custom").and_then(|custom| custom.get(kind_of(&entry.target))) == said.as_ref()
         })
     }
 

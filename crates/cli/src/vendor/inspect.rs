@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
-use protocol::Timestamp;
+use protocol::{Timestamp, catalog::Entry};
 use release::{
     package::{Health, Restart},
     tuf::{DirectoryFetch, Trusted, consistent_target_path},
@@ -11,7 +11,8 @@ use release::{
 use serde_json::json;
 
 use super::{
-    check::role_table, delegations::is_bin, facts::roles, release_add::examine, source::Source, words::limits,
+    check::role_table, delegations::is_bin, facts::roles, installer, release_add::examine, source::Source,
+    words::limits,
 };
 use crate::terminal::{count, plain};
 
@@ -71,16 +72,25 @@ fn repository(args: &InspectArgs) -> anyhow::Result<()> {
 /// Every release's package must be there, and be what was signed.
 fn packages(repo: &Path, state: &Trusted) -> anyhow::Result<()> {
     let files = DirectoryFetch::new(repo);
+    for entry in state.installers() {
+        let path = files.target(&consistent_target_path(&entry.target, &entry.sha256));
+        refuse_other_bytes(entry, installer::measure(&path)?, &path)?;
+    }
     for entry in &state.catalog().entries {
         let path = files.target(&consistent_target_path(&entry.target, &entry.sha256));
         let (_, length, sha256) = examine(&path)?;
-        ensure!(
-            length == entry.length && sha256 == entry.sha256,
-            "{} is not the package that was signed as {}; bring it back from a copy",
-            path.display(),
-            plain(&entry.target)
-        );
+        refuse_other_bytes(entry, (length, sha256), &path)?;
     }
+    Ok(())
+}
+
+fn refuse_other_bytes(entry: &Entry, (length, sha256): (u64, String), path: &Path) -> anyhow::Result<()> {
+    ensure!(
+        length == entry.length && sha256 == entry.sha256,
+        "{} is not the package that was signed as {}; bring it back from a copy",
+        path.display(),
+        plain(&entry.target)
+    );
     Ok(())
 }
 
@@ -94,7 +104,7 @@ fn show(state: &Trusted, args: &InspectArgs) -> anyhow::Result<()> {
         println!(
             "{}",
             json!({ "v": 1, "version": state.version(), "expires": state.expires(), "expired": expired, "roles": roles,
-                    "releases": state.catalog().entries, "skipped": skipped, "metadata": files })
+                    "releases": state.catalog().entries, "installers": state.installers(), "skipped": skipped, "metadata": files })
         );
         return Ok(());
     }
@@ -121,6 +131,11 @@ fn show(state: &Trusted, args: &InspectArgs) -> anyhow::Result<()> {
             release.server,
             limits(release)
         );
+    }
+    for entry in state.installers() {
+        let Entry { target, length, release, .. } = entry;
+        let channel = plain(&release.channel);
+        println!("{}  {length} bytes, installer, channel {channel}, for servers {}", plain(target), release.server);
     }
     for skipped in state.skipped() {
         println!("skipped {}: {}", plain(&skipped.target), plain(&skipped.why));

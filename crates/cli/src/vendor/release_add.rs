@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     delegations::{has_channel, planned, responsible},
+    installer,
     staging::{Staging, target_path},
     state::State,
 };
@@ -31,7 +32,7 @@ pub struct AddArgs {
     /// The repository
     #[arg(long, value_name = "DIR")]
     pub repo: PathBuf,
-    /// The package
+    /// The package (.lpk), or the installer of one (.msi): people get it from their site's integration page
     pub file: PathBuf,
     /// Server versions that it works with, such as ">=7.3, <7.4"; `*` for a product without a server. Left out: those
     /// of the same major and minor version (for the updater: any)
@@ -93,16 +94,23 @@ pub struct DropArgs {
     pub target: String,
 }
 
-/// Checks a package to its last byte and puts it beside the repository, for the next publication.
+/// Checks a package to its last byte, or takes an installer as it is, and puts it beside the repository, for the next publication.
 pub fn add(args: &AddArgs) -> anyhow::Result<()> {
-    let (manifest, length, sha256) = examine(&args.file)?;
-    let release = facts(args, &manifest)?;
+    let msi = args.file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("msi"));
+    let (description, length, sha256) = if msi {
+        installer::examine(args)?
+    } else {
+        let (manifest, length, sha256) = examine(&args.file)?;
+        (manifest.description, length, sha256)
+    };
+    let release = facts(args, &description)?;
     let staging = Staging::open(&args.repo)?;
     staging.refuse_if_prepared()?;
     let delegating = planned(&args.repo, &staging)?.map_or(Value::Null, |edit| edit.targets);
     let channel =
         has_channel(&delegating, release.product.as_str(), &release.channel).then_some(release.channel.as_str());
-    let entry = Entry { target: target_path(&manifest, channel), length, sha256, release };
+    let entry =
+        Entry { target: target_path(&description, channel, if msi { "msi" } else { "lpk" }), length, sha256, release };
 
     let state = State::unverified(&args.repo)?.unwrap_or_default();
     let published = state.targets().find(|(path, _)| **path == entry.target).map(|(_, file)| {
@@ -164,17 +172,29 @@ pub fn drop_waiting(args: &DropArgs) -> anyhow::Result<()> {
 
 /// Reads a package to its end, once: its manifest, its length in bytes, its SHA-256.
 pub fn examine(path: &Path) -> anyhow::Result<(Manifest, u64, String)> {
-    let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut reader = Hashing { file, hasher: Sha256::new(), length: 0 };
+    let mut reader = Hashing::open(path)?;
     let manifest = package::verify(&mut reader).with_context(|| format!("{} is refused", path.display()))?;
-    Ok((manifest, reader.length, hex::encode(reader.hasher.finalize())))
+    let (length, sha256) = reader.finish();
+    Ok((manifest, length, sha256))
 }
 
 /// Hashes the very bytes that are verified, so that a file which changes meanwhile cannot be two things.
-struct Hashing {
+pub struct Hashing {
     file: fs::File,
     hasher: Sha256,
     length: u64,
+}
+
+impl Hashing {
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { file, hasher: Sha256::new(), length: 0 })
+    }
+
+    /// Bytes, and their SHA-256.
+    pub fn finish(self) -> (u64, String) {
+        (self.length, hex::encode(self.hasher.finalize()))
+    }
 }
 
 impl Read for Hashing {
@@ -186,8 +206,7 @@ impl Read for Hashing {
     }
 }
 
-fn facts(args: &AddArgs, manifest: &Manifest) -> anyhow::Result<Release> {
-    let package = &manifest.description;
+fn facts(args: &AddArgs, package: &package::Description) -> anyhow::Result<Release> {
     if let Some(claimed) = args.product.as_ref().filter(|p| **p != package.product) {
         bail!("{} holds {}, not {claimed}", args.file.display(), package.product);
     }

@@ -3,7 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | `<product>/<file>.lpk` | a package; below `<product>/<channel>/` where the channel has a role of its own |
-//! | `<product>/<file>.lpk.json` | what will be said about it; a package is complete before its description appears |
+//! | `<product>/<file>.msi` | an installer, which brings a release to a computer by the system's own means |
+//! | `<product>/<file>.json` | what will be said about it; a package is complete before its description appears |
 //! | `plan.json` | changes of keys and delegations |
 //! | `settings.json` | for how long roles are good |
 //! | `signing/` | what offline keys have to sign, see [`super::ceremony`] |
@@ -19,8 +20,8 @@ use anyhow::{Context, ensure};
 use protocol::catalog::Entry;
 use release::{
     durable::{self, Access},
-    package::Manifest,
-    tuf::{Verifier, VerifyingWriter},
+    package::Description,
+    tuf::{INSTALLER, RELEASE, Verifier, VerifyingWriter},
 };
 
 use super::{editor::SignedRepository, plan::Plan, redo};
@@ -139,11 +140,16 @@ impl Staging {
     }
 }
 
-/// The target path of a package. A channel with a role of its own has a directory of its own, since a delegation is for paths.
-pub fn target_path(manifest: &Manifest, channel: Option<&str>) -> String {
-    let d = &manifest.description;
+/// The target path of a package (`lpk`) or an installer (`msi`). A channel with a role of its own has a directory of its own, since a
+/// delegation is for paths.
+pub fn target_path(d: &Description, channel: Option<&str>, ending: &str) -> String {
     let directory = channel.map_or_else(|| d.product.to_string(), |channel| format!("{}/{channel}", d.product));
-    format!("{directory}/{}-{}-{}.lpk", d.product, d.version, d.platform)
+    format!("{directory}/{}-{}-{}.{ending}", d.product, d.version, d.platform)
+}
+
+/// Under which member of `custom` the vendor says what a target is: updaters install what is a release, people what is an installer.
+pub fn kind_of(target: &str) -> &'static str {
+    if target.ends_with(".msi") { INSTALLER } else { RELEASE }
 }
 
 /// Copies a package so that it appears under its name only when it is whole and durable.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use protocol::catalog::Release;
+use release::tuf::{INSTALLER, RELEASE};
 use serde_json::{Map, Value};
 
 use super::{
@@ -92,11 +93,15 @@ fn releases(before: Option<&Value>, now: &Value, lines: &mut Vec<String>) {
 }
 
 fn facts(file: &Value) -> String {
-    let release = file.pointer("/custom/lockstep").cloned().and_then(|r| serde_json::from_value::<Release>(r).ok());
-    let Some(release) = release else { return " (not a release)".into() };
+    let member = |kind| file.get("custom")?.get(kind).cloned().and_then(|r| serde_json::from_value::<Release>(r).ok());
+    let (what, release) = match (member(RELEASE), member(INSTALLER)) {
+        (Some(release), _) => ("", release),
+        (None, Some(release)) => ("the installer of ", release),
+        (None, None) => return " (not a release)".into(),
+    };
     let sha256 = file.pointer("/hashes/sha256").and_then(Value::as_str).unwrap_or_default();
     let mut text = format!(
-        ": {} {} for {}, channel {}, servers {}, SHA-256 {}",
+        ": {what}{} {} for {}, channel {}, servers {}, SHA-256 {}",
         release.product,
         release.version,
         release.platform,

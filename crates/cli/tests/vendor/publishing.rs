@@ -171,6 +171,46 @@ fn a_package_must_be_what_it_is_claimed_to_be() {
 }
 
 #[test]
+fn an_installer_is_published_as_it_is_and_is_no_release() {
+    let bench = Bench::published();
+    let name = "lockstep-connector-7.2.0-x64.msi";
+    let msi = [&[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1][..], b"and the rest"].concat();
+    fs::write(bench.path(name), &msi).unwrap();
+    fs::write(bench.path("lockstep-connector-7.9.0-x64.msi"), "no MSI").unwrap();
+    fs::write(bench.path("setup.msi"), &msi).unwrap();
+    for (line, why) in [
+        ("release add --repo repo lockstep-connector-7.9.0-x64.msi", "not a package of Windows Installer"),
+        ("release add --repo repo setup.msi", "say --product and --version"),
+        ("release add --repo repo lockstep-connector-7.2.0-x64.msi --floor 7.2.0", "says nothing of other versions"),
+    ] {
+        let said = bench.line_fails(line);
+        assert!(said.contains(why), "{said}");
+    }
+    bench.ok(&["release", "add", "--repo", "repo", name, "--server", ">=7.2, <7.3"]);
+    bench.publish();
+    let state = bench.read(&bench.client("client")).unwrap();
+    assert_eq!(
+        (versions(&state), state.skipped().len()),
+        (vec!["7.2.0".into()], 0),
+        "updaters see one release, the package"
+    );
+    let [entry] = state.installers() else { panic!("{:?}", state.installers()) };
+    assert_eq!(entry.target, "connector/connector-7.2.0-windows-x86_64.msi");
+    assert_eq!(
+        (entry.release.version.to_string(), entry.release.server.to_string()),
+        ("7.2.0".into(), ">=7.2, <7.3".into())
+    );
+    let published = DirectoryFetch::new(bench.repo()).target(&consistent_target_path(&entry.target, &entry.sha256));
+    assert_eq!(fs::read(&published).unwrap(), msi);
+    assert!(bench.ok(&["inspect", "repo"]).contains("installer, channel stable, for servers >=7.2, <7.3"));
+    fs::write(&published, [&msi[..], b"!"].concat()).unwrap();
+    assert!(bench.line_fails("inspect repo").contains("is not the package that was signed"));
+    // The same name with other bytes is another installer of the same version.
+    fs::write(bench.path(name), [&msi[..], b"?"].concat()).unwrap();
+    assert!(bench.fails(&["release", "add", "--repo", "repo", name]).contains("with other bytes"));
+}
+
+#[test]
 fn what_waits_can_be_listed_and_taken_back() {
     let bench = Bench::new();
     bench.add("7.3.0", &[]);

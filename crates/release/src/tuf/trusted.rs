@@ -13,6 +13,13 @@ use super::{
 };
 use crate::safe_path;
 
+/// The member of a target's `custom` that makes it a release: a package that updaters install.
+pub const RELEASE: &str = "lockstep";
+
+/// The member of a target's `custom` that makes it an installer, such as an MSI: a file that brings that release to a computer by
+/// the system's own means. People get it from a site's integration page; no updater ever takes one for a package.
+pub const INSTALLER: &str = "lockstep-installer";
+
 /// What the vendor signed about a target's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetInfo {
@@ -46,6 +53,7 @@ pub struct Skipped {
 #[derive(Debug, Clone)]
 pub struct Trusted {
     catalog: Catalog,
+    installers: Vec<Entry>,
     targets: BTreeMap<String, TargetInfo>,
     skipped: Vec<Skipped>,
     metadata: Vec<MetadataFile>,
@@ -57,6 +65,7 @@ impl Trusted {
     pub(super) fn read(set: &TrustedMetadataSet, metadata: Vec<MetadataFile>) -> Result<Self, Error> {
         let mut state = Self {
             catalog: Catalog::default(),
+            installers: Vec::new(),
             targets: BTreeMap::new(),
             skipped: Vec::new(),
             metadata,
@@ -74,21 +83,22 @@ impl Trusted {
                     continue;
                 }
             };
-            if let Some(member) = info.custom.get("lockstep") {
+            let kinds = [RELEASE, INSTALLER].map(|kind| (kind, info.custom.get(kind)));
+            if let Some((kind, Some(member))) = kinds.into_iter().find(|(_, member)| member.is_some()) {
                 match Release::deserialize(member) {
                     Err(error) => state.skip(path, format!("its release facts cannot be read: {error}")),
                     Ok(release) if !said.may_be(path, &release) => {
                         state.skip(path, "whoever signed it was not given this product and channel".into());
                     }
-                    Ok(release) if !releases.insert(identity(&release)) => {
+                    Ok(release) if !releases.insert((kind, identity(&release))) => {
                         state.skip(path, "another target is the same release".into());
                     }
-                    Ok(release) => state.catalog.entries.push(Entry {
-                        target: path.to_owned(),
-                        length: info.length,
-                        sha256: info.sha256.clone(),
-                        release,
-                    }),
+                    Ok(release) => {
+                        let (target, sha256) = (path.to_owned(), info.sha256.clone());
+                        let entry = Entry { target, length: info.length, sha256, release };
+                        let entries = if kind == RELEASE { &mut state.catalog.entries } else { &mut state.installers };
+                        entries.push(entry);
+                    }
                 }
             }
             state.targets.insert(path.to_owned(), info);
@@ -104,6 +114,11 @@ impl Trusted {
     /// Every release: each target whose `custom.lockstep` is a [`Release`], sorted by target path.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Every installer ([`INSTALLER`]), and which release it brings, sorted by target path.
+    pub fn installers(&self) -> &[Entry] {
+        &self.installers
     }
 
     /// What was signed about one target.

@@ -51,6 +51,31 @@ fn the_key_of_one_product_never_releases_another() {
 }
 
 #[test]
+fn an_installer_is_never_a_release_and_the_key_of_one_product_offers_none_of_another() {
+    let installer = |product: &str, version: &str| {
+        let mut target = claim(product, "stable", version);
+        target["custom"] = json!({ "lockstep-installer": target["custom"]["lockstep"] });
+        target
+    };
+    let state = delegating(
+        &["mailer/*"],
+        json!({
+            "mailer/m-1.0.0.lpk": claim("mailer", "stable", "1.0.0"),
+            "mailer/m-1.0.0.msi": installer("mailer", "1.0.0"),
+            "mailer/again.msi": installer("mailer", "1.0.0"),
+            "mailer/c-99.0.0.msi": installer("connector", "99.0.0"),
+        }),
+    );
+    let trusted = read(&state);
+    assert_eq!(versions(&trusted), ["7.2.0", "1.0.0"], "what updaters install");
+    let offered: Vec<_> = trusted.installers().iter().map(|e| e.target.as_str()).collect();
+    assert_eq!(offered, ["mailer/again.msi"]);
+    let skipped: Vec<_> = trusted.skipped().iter().map(|s| s.target.as_str()).collect();
+    assert_eq!(skipped, ["mailer/c-99.0.0.msi", "mailer/m-1.0.0.msi"]);
+    assert!(trusted.target("mailer/again.msi").is_some(), "mirrored like every target");
+}
+
+#[test]
 fn the_key_of_one_channel_releases_in_no_other() {
     let state = delegating(
         &["connector/beta/*"],

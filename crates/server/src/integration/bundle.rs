@@ -1,4 +1,6 @@
-//! Downloads: a folder in a tar archive, from which a PC installs without asking anybody else whom to believe.
+//! Downloads: a folder in an archive, from which a PC installs without asking anybody else whom to believe.
+//!
+//! For Linux, a tar archive:
 //!
 //! ```text
 //! bin/…                 the programs: to start the installer with, and to use the connector for one user alone
@@ -7,13 +9,17 @@
 //! payload/targets/…     the packages that are installed, under their consistent-snapshot names
 //! ```
 //!
+//! For Windows, a zip archive: the vendor's MSI, byte for byte as it was signed, and beside it `site.json` and `root.json`, which it looks
+//! for there. Nobody verifies an MSI on its way to the person who starts it, so its bytes are checked against what the vendor signed when
+//! the archive is made, whatever lies on this server's disk.
+//!
 //! An archive is made from what is mirrored when it is first asked for, and kept until one of its ingredients changes. The same
 //! ingredients make the same bytes: no times, no owners, always the same order.
 
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, BufReader, Write},
+    io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -21,42 +27,84 @@ use flate2::{Compression, GzBuilder};
 use protocol::catalog::Entry;
 use release::{
     package,
-    tuf::{MetadataFile, consistent_target_path},
+    tuf::{MetadataFile, Mismatch, Verifier, consistent_target_path},
 };
 use sha2::{Digest, Sha256};
 
+use super::zip::Zip;
 use crate::{app::App, mirror::Served, platform};
 
 /// Part of every fingerprint: archives of another form are made anew.
-const FORM: &[u8] = b"payload folder 1";
+const FORM: &[u8] = b"payload folder 2";
 
 /// What an archive is made of.
 #[derive(Debug)]
 pub struct Wanted {
+    /// How it is packed.
+    pub form: Form,
     /// What the archive is called, with its platform and without its ending.
     pub name: String,
     /// The archive's one top-level folder.
     pub folder: String,
-    /// The packages. Where two have a file of the same name, it is the first one's.
+    /// The packages, or the one installer. Where two have a file of the same name, it is the first one's.
     pub parts: Vec<Part>,
     /// The vendor's signed metadata.
     pub metadata: Vec<MetadataFile>,
 }
 
-/// A mirrored package.
+/// What a download is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// A tar archive with packages and metadata.
+    Tar,
+    /// A zip archive with an installer of this name.
+    Zip(String),
+}
+
+impl Form {
+    /// How the archive's name ends.
+    pub fn ending(&self) -> &'static str {
+        match self {
+            Self::Tar => "tar.gz",
+            Self::Zip(_) => "zip",
+        }
+    }
+}
+
+/// A mirrored package or installer.
 #[derive(Debug)]
 pub struct Part {
     /// The file.
     package: PathBuf,
     /// Its path below `targets/`, hash included.
     target: String,
+    /// Bytes, as signed.
+    length: u64,
+    /// As signed.
+    sha256: String,
 }
 
 impl Part {
-    /// The package of a release. `None`: it is not mirrored.
+    /// The package of a release, or an installer. `None`: it is not mirrored.
     pub fn of(served: &Served, entry: &Entry) -> Option<Self> {
         let package = served.package(entry)?.to_owned();
-        Some(Self { package, target: consistent_target_path(&entry.target, &entry.sha256) })
+        let target = consistent_target_path(&entry.target, &entry.sha256);
+        Some(Self { package, target, length: entry.length, sha256: entry.sha256.clone() })
+    }
+
+    /// All of it, and only if it is what the vendor signed.
+    ///
+    /// # Errors
+    /// [`BundleError::File`], [`BundleError::Changed`].
+    pub fn read(&self) -> Result<Vec<u8>, BundleError> {
+        let changed = |source| BundleError::Changed { path: self.package.clone(), source };
+        let file = fs::File::open(&self.package).map_err(failed(&self.package))?;
+        let mut bytes = Vec::new();
+        file.take(self.length.saturating_add(1)).read_to_end(&mut bytes).map_err(failed(&self.package))?;
+        let mut verifier = Verifier::new(self.length, &self.sha256);
+        verifier.update(&bytes).map_err(changed)?;
+        verifier.finish().map_err(changed)?;
+        Ok(bytes)
     }
 }
 
@@ -70,6 +118,14 @@ pub enum BundleError {
         path: PathBuf,
         /// Why.
         source: package::Error,
+    },
+    /// Somebody has changed the mirror on this machine.
+    #[error("{path} is not what the vendor signed any more; `lockstep refresh` fetches it anew")]
+    Changed {
+        /// Which file.
+        path: PathBuf,
+        /// The difference.
+        source: Mismatch,
     },
     /// A file failed.
     #[error("cannot use {path}")]
@@ -106,7 +162,8 @@ impl Bundles {
         let profile = serde_json::to_vec_pretty(&app.profile)?;
         let root = app.vendor_root.clone();
         let directory = self.directory.clone();
-        let file = directory.join(format!("{}-{}.tar.gz", wanted.name, fingerprint(&wanted, &profile, &root)));
+        let fingerprint = fingerprint(&wanted, &profile, &root);
+        let file = directory.join(format!("{}-{fingerprint}.{}", wanted.name, wanted.form.ending()));
         if file.exists() {
             return Ok(file);
         }
@@ -135,11 +192,22 @@ fn fingerprint(wanted: &Wanted, profile: &[u8], root: &[u8]) -> String {
 fn make(directory: &Path, file: &Path, wanted: &Wanted, profile: &[u8], root: &[u8]) -> Result<(), BundleError> {
     platform::make_private_directory(directory).map_err(failed(directory))?;
     let mut archive = tempfile::NamedTempFile::new_in(directory).map_err(failed(directory))?;
-    let gzip = GzBuilder::new().mtime(0).write(io::BufWriter::new(archive.as_file_mut()), Compression::default());
-    let mut tar = tar::Builder::new(gzip);
-    add_all(&mut tar, directory, wanted, profile, root)?;
-    let gzip = tar.into_inner().map_err(failed(file))?;
-    gzip.finish().and_then(|mut out| out.flush()).map_err(failed(file))?;
+    let out = io::BufWriter::new(archive.as_file_mut());
+    if let Form::Zip(installer) = &wanted.form {
+        let mut zip = Zip::new(out);
+        for part in &wanted.parts {
+            zip.add(&format!("{}/{installer}", wanted.folder), &part.read()?).map_err(failed(file))?;
+        }
+        for (name, bytes) in [("root.json", root), ("site.json", profile)] {
+            zip.add(&format!("{}/{name}", wanted.folder), bytes).map_err(failed(file))?;
+        }
+        zip.finish().and_then(|mut out| out.flush()).map_err(failed(file))?;
+    } else {
+        let mut tar = tar::Builder::new(GzBuilder::new().mtime(0).write(out, Compression::default()));
+        add_all(&mut tar, directory, wanted, profile, root)?;
+        let gzip = tar.into_inner().map_err(failed(file))?;
+        gzip.finish().and_then(|mut out| out.flush()).map_err(failed(file))?;
+    }
     archive.as_file().sync_all().map_err(failed(file))?;
     archive.persist(file).map_err(|e| BundleError::File { path: file.to_owned(), source: e.error })?;
     drop_older(directory, file, &wanted.name);
@@ -165,7 +233,7 @@ fn add_all(
         let path = format!("{folder}/payload/metadata/{name}");
         add(tar, &path, 0o644, bytes.len() as u64, &bytes[..]).map_err(failed(directory))?;
     }
-    for Part { package, target } in &wanted.parts {
+    for Part { package, target, .. } in &wanted.parts {
         let content = fs::File::open(package).map_err(failed(package))?;
         let size = content.metadata().map_err(failed(package))?.len();
         add(tar, &format!("{folder}/payload/targets/{target}"), 0o644, size, content).map_err(failed(package))?;

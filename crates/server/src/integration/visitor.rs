@@ -34,9 +34,13 @@ impl System {
         }
     }
 
-    /// Whether it is this platform.
+    /// Whether it is this platform. Browsers on Windows do not say which processor it is; one of 64 bits runs the x86-64 packages.
     pub fn is(self, platform: &Platform) -> bool {
-        matches!(self, Self::Linux(arch) if platform.os == "linux" && platform.arch == arch)
+        match self {
+            Self::Linux(arch) => platform.os == "linux" && platform.arch == arch,
+            Self::Windows => platform.os == "windows" && platform.arch == "x86_64",
+            Self::Other => false,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ const VERSION: &str = match option_env!("LOCKSTEP_VERSION") {
 
 const EXAMPLES: &str = "Examples:
   lockstep-launcher connector -- run
+  lockstep-launcher --once connector -- setup --user alice@example.com
   lockstep-launcher --root /srv/pc1 connector -- run --data ~/.local/share/lockstep/connector";
 
 /// Starts a product's active version as you, and restarts it when the updater has switched to another one.
@@ -26,6 +27,9 @@ struct Args {
     /// The directory that the updater is installed under.
     #[arg(long, default_value = "/", value_name = "DIR")]
     root: PathBuf,
+    /// Run it once: whatever it ends with is the end, for commands that people give.
+    #[arg(long)]
+    once: bool,
     /// Which product to run.
     product: ProductId,
     /// The program's own arguments.
@@ -47,5 +51,10 @@ fn main() -> ExitCode {
 fn start(args: Args) -> anyhow::Result<u8> {
     let layout = Layout::new(&args.root)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    Ok(runtime.block_on(launcher::run(Launch { layout, product: args.product, arguments: args.arguments }))?)
+    Ok(runtime.block_on(launcher::run(Launch {
+        layout,
+        product: args.product,
+        arguments: args.arguments,
+        once: args.once,
+    }))?)
 }

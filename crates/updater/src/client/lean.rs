@@ -1,7 +1,8 @@
 //! A check-in in few bytes: thousands of PCs send one every few minutes, and hardly anything in it changes.
 //!
 //! Nothing is left out that is not read back as the same: every member that can be `null` or empty has that as its default
-//! (`protocol`'s golden files keep it so). Only where a report is longer than [`AIM`] are texts for people cut.
+//! (`protocol`'s golden files keep it so). Only where a report is longer than [`AIM`] are texts for people cut, and, where that is
+//! not enough, the oldest roll-backs of the product that has most left out: this PC remembers them, and refuses those versions whatever it is told.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -29,7 +30,24 @@ pub(super) fn to_vec(body: &impl Serialize) -> serde_json::Result<Vec<u8>> {
         cut_members(&mut body, &TEXTS, length);
         bytes = serde_json::to_vec(&body)?;
     }
+    while bytes.len() > AIM && forget_oldest_failure(&mut body) {
+        bytes = serde_json::to_vec(&body)?;
+    }
     Ok(bytes)
+}
+
+/// Leaves out one roll-back. `false`: no product has more than one.
+fn forget_oldest_failure(body: &mut Value) -> bool {
+    let products = body.pointer_mut("/device/products").and_then(Value::as_object_mut);
+    let failures =
+        products.into_iter().flat_map(|p| p.values_mut()).filter_map(|p| p.get_mut("failed")?.as_array_mut());
+    match failures.max_by_key(|failed| failed.len()) {
+        Some(failed) if failed.len() > 1 => {
+            failed.remove(0);
+            true
+        }
+        _ => false,
+    }
 }
 
 fn drop_defaults(value: &mut Value) {
@@ -105,11 +123,26 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_never_cut() {
-        let read: DeviceCheckIn = serde_json::from_slice(&to_vec(&check_in(16, &"x".repeat(5000))).unwrap()).unwrap();
-        assert_eq!(read.device.product(&ProductId::connector()).failed.len(), 16);
+    fn of_many_products_that_fail_the_oldest_failures_are_left_out() {
+        let mut message = check_in(8, "it did not start");
+        let connector = message.device.product(&ProductId::connector());
+        message.device.products.insert("mailer".parse().unwrap(), connector);
+        let bytes = to_vec(&message).unwrap();
+        assert!(bytes.len() <= AIM, "{} bytes", bytes.len());
+        let read: DeviceCheckIn = serde_json::from_slice(&bytes).unwrap();
+        for state in read.device.products.values().filter(|s| s.state == DeviceState::Failed) {
+            assert!(state.failed.len() > 2, "{:?}", state.failed);
+            assert_eq!(state.failed.last().unwrap().version, Version::new(7, 3, 7), "the newest stays");
+        }
+    }
+
+    #[test]
+    fn other_facts_are_never_cut() {
+        let most = u64::try_from(MAX_FAILED).unwrap();
+        let read: DeviceCheckIn = serde_json::from_slice(&to_vec(&check_in(most, &"x".repeat(5000))).unwrap()).unwrap();
+        assert_eq!(read.device.product(&ProductId::connector()).failed.len(), MAX_FAILED);
         let mut device = read.device;
-        let mut original = check_in(16, "").device;
+        let mut original = check_in(most, "").device;
         for state in device.products.values_mut().chain(original.products.values_mut()) {
             state.detail = None;
             state.failed.iter_mut().for_each(|failed| failed.reason.clear());

@@ -9,7 +9,7 @@ use protocol::{
 };
 use release::package::Manifest;
 
-use super::{Driver, Event, blocking};
+use super::{Driver, Event, blocking, running::Judged};
 use crate::{
     machine::{Effect, State},
     platform::from_background,
@@ -130,16 +130,23 @@ impl<S: Source> Driver<S> {
         if self.is_own(product) {
             return self.check_own(product, version);
         }
-        let (running, events, of) = (self.running(), self.events.clone(), product.clone());
-        let first = match self.tracked.get(product).map(|t| &t.state) {
-            Some(State::Confirming { previous, .. }) => previous.is_none(),
-            _ => false,
-        };
+        let (running, events) = (self.running(), self.events.clone());
+        let judged = self.judged(product, version);
         tokio::spawn(async move {
-            let result = running.check(&of, &version, first).await;
+            let result = running.check(&judged, &events).await;
+            let Judged { product: of, version, .. } = judged;
             // Fails only when the driver is gone, and the process with it.
             drop(events.send(Event::Checked(of, version, result)).await);
         });
+    }
+
+    /// A version that was just activated, with the one before it.
+    pub(super) fn judged(&self, product: &ProductId, version: Version) -> Judged {
+        let before = match self.tracked.get(product).map(|t| &t.state) {
+            Some(State::Confirming { previous, .. }) => previous.clone(),
+            _ => None,
+        };
+        Judged { product: product.clone(), version, before }
     }
 
     /// First the memory that the version is broken, then the switch: killed in between, recovery knows what to do.

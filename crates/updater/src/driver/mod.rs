@@ -8,6 +8,8 @@
 //! |---|---|
 //! | [`report`] | pure: what the server and the users are told |
 //! | [`schedule`] | pure: when the next check-in is |
+//! | `recovery` | what an earlier run was killed in |
+//! | `decide` | the machine's events |
 //! | `carry` | the machine's effects |
 //! | `prune` | which versions are not needed any more |
 //! | `running` | running instances: self-check, restart, health |
@@ -15,19 +17,19 @@
 //! | `beside` | what an installer does at the same time |
 //! | `policies` | what is kept of policies, failures and happenings |
 //! | `refused` | what the disk refused, and is tried again |
+//! | `tell` | the server and the users of this PC, from what `report` makes |
 //! | `users` | what the users of this PC say |
 //! | `vigil` | signs of life for whoever restarts a service that hangs |
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::{
-    Admission, Directive, Timestamp, Version, admit,
+    Directive, Timestamp, Version,
     device::Device,
     explain::Explained,
-    ipc::PcStatus,
     message::{DeviceDirectives, MAX_TEXT},
     policy::UpgradePolicy,
-    product::{Platform, ProductId},
+    product::ProductId,
     terms::MachinePolicy,
 };
 use tokio::{
@@ -37,28 +39,29 @@ use tokio::{
 };
 
 use crate::{
-    download::room::free_for,
     history::History,
     layout::Layout,
-    machine::{Recovered, State, Step},
+    machine::State,
     platform,
     record::{Record, RecordFile},
     services::Systemd,
-    slots::{Observed, SlotError, Slots, is_of_the_service, recover::Interrupted},
+    slots::{Observed, SlotError, Slots},
     source::{Metadata, Source, Trouble},
     texts::cut,
-    words,
 };
 
 mod beside;
 pub(crate) mod carry;
+mod decide;
 mod own;
 mod policies;
 mod prune;
+mod recovery;
 mod refused;
 pub mod report;
 mod running;
 pub mod schedule;
+mod tell;
 mod users;
 mod vigil;
 
@@ -95,6 +98,8 @@ pub enum Event {
     Staged(ProductId, Version, Result<(), String>),
     /// The health rule has been checked.
     Checked(ProductId, Version, Result<(), String>),
+    /// The health rule cannot be judged at the moment, for this reason; it is checked again.
+    Undecided(ProductId, Version, String),
     /// A user agrees to what is waiting. The answer is for that user.
     Consent(oneshot::Sender<Result<String, String>>),
     /// Root wants another try at what was rolled back. The answer is for root.
@@ -222,43 +227,6 @@ impl<S: Source> Driver<S> {
         self.settings_problem = (!complaints.is_empty()).then(|| complaints.join("; "));
     }
 
-    /// Puts right what an earlier run was killed in. Runs before anything else.
-    ///
-    /// # Errors
-    /// Whatever the disk says; then the service must not go on.
-    pub async fn recover(&mut self) -> Result<(), SlotError> {
-        let slots = self.setup.slots.clone();
-        let mine = if self.setup.supervised { |_: &ProductId| true } else { is_of_the_service };
-        let interrupted = blocking(move || slots.recover(mine)).await?;
-        for product in self.installed_products() {
-            self.observe(&product).await?;
-            let link = interrupted.iter().find(|i| i.product == product);
-            let mut found = self.what_was_found(&product, link);
-            if self.is_own(&product) {
-                found = self.own_found(&product, found);
-            }
-            if matches!(found, Recovered::Quiet | Recovered::Broken { .. }) {
-                if let Some(Interrupted { to: Some(to), switched: true, .. }) = link
-                    && matches!(found, Recovered::Broken { .. })
-                {
-                    // Killed after switching back: the version that failed may run still.
-                    self.restart_service(&product, to).await;
-                }
-                let slots = self.setup.slots.clone();
-                let of = product.clone();
-                blocking(move || slots.settle(&of)).await?;
-            } else {
-                tracing::warn!(%product, ?found, "an earlier run was interrupted");
-            }
-            let (state, effects) = State::recovered(found);
-            self.tracked.entry(product.clone()).or_default().state = state;
-            self.carry(&product, effects).await;
-            self.note_active(&product).await;
-        }
-        self.publish();
-        Ok(())
-    }
-
     /// Runs until the process ends.
     pub async fn run(mut self) {
         loop {
@@ -313,6 +281,7 @@ impl<S: Source> Driver<S> {
             }
             Event::Staged(product, version, result) => self.staged(&product, &version, result).await,
             Event::Checked(product, version, result) => self.checked(&product, &version, result).await,
+            Event::Undecided(product, version, why) => self.undecided(&product, &version, why).await,
             Event::Consent(answer) => {
                 let said = self.consent().await;
                 // The user may have gone meanwhile; what they agreed to counts all the same.
@@ -406,154 +375,6 @@ impl<S: Source> Driver<S> {
         self.decide_all(false).await;
     }
 
-    async fn decide_all(&mut self, only_switches: bool) {
-        let products: Vec<_> = self.tracked.keys().cloned().collect();
-        for product in products {
-            self.decide(&product, only_switches).await;
-        }
-    }
-
-    /// Decides about one product anew, from the directive in force. Changes nothing when nothing has changed.
-    async fn decide(&mut self, product: &ProductId, only_switches: bool) {
-        if !self.is_mine(product) || self.must_wait(product) {
-            return;
-        }
-        let now = self.now();
-        let mut device = self.device();
-        if self.is_own(product) {
-            // The machine's policy is about the programs of people; this one disturbs nobody.
-            device.policy = None;
-        }
-        let Some(metadata) = &self.setup.metadata else {
-            return;
-        };
-        let Some(tracked) = self.tracked.get_mut(product) else {
-            return;
-        };
-        let Some(directive) = tracked.directive.as_ref() else {
-            return;
-        };
-        let admission = admit(&metadata.catalog, &device, directive, now);
-        let switch = matches!(admission, Admission::Activate { .. });
-        if only_switches && !switch || is_switching(&tracked.state) {
-            return;
-        }
-        let (local, directive) = (device.product(product), directive.clone());
-        let ready = directive.decision.version().filter(|v| local.staged.contains(v)).cloned();
-        self.decided(&device, &directive, &admission, now).await;
-        let Some(tracked) = self.tracked.get_mut(product) else {
-            return;
-        };
-        let before = tracked.state.device_state();
-        let next = std::mem::take(&mut tracked.state).directed(admission, ready, local.installed, now);
-        if let Ok((state, _)) = &next
-            && state.device_state() != before
-        {
-            tracing::info!(%product, from = ?before, to = ?state.device_state(), why = directive.why, "decided");
-        }
-        self.advance(product, next.map_err(|e| e.to_string())).await;
-    }
-
-    /// Decides anew where the wait after a failure is over.
-    async fn retry(&mut self) {
-        let now = self.now();
-        let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        let over = self.tracked.iter().filter(|(_, t)| is_over(t.state.retry_at()) || is_over(t.look_again));
-        let products: Vec<_> = over.map(|(product, _)| product.clone()).collect();
-        for product in products {
-            self.decide(&product, false).await;
-        }
-    }
-
-    async fn staged(&mut self, product: &ProductId, version: &Version, result: Result<(), String>) {
-        if let Err(error) = self.observe(product).await {
-            tracing::error!(%product, error = %words(&error), "the versions cannot be looked at");
-        }
-        let now = self.now();
-        let Some(tracked) = self.tracked.get_mut(product) else {
-            return;
-        };
-        // What was given up meanwhile says nothing any more.
-        if !matches!(&tracked.state, State::Staging { entry, .. } if entry.release.version == *version) {
-            return;
-        }
-        tracked.staging = None;
-        let state = std::mem::take(&mut tracked.state);
-        let next = match result {
-            Ok(()) => state.staged(),
-            Err(reason) => {
-                tracing::warn!(%product, %version, reason, "staging failed");
-                state.stage_failed(reason, now)
-            }
-        };
-        self.advance(product, next.map_err(|e| e.to_string())).await;
-        self.decide(product, false).await;
-    }
-
-    async fn checked(&mut self, product: &ProductId, version: &Version, result: Result<(), String>) {
-        let Some(tracked) = self.tracked.get_mut(product) else {
-            return;
-        };
-        if !matches!(&tracked.state, State::Confirming { version: v, .. } if v == version) {
-            return;
-        }
-        let state = std::mem::take(&mut tracked.state);
-        let next = match result {
-            Ok(()) => state.healthy(),
-            Err(reason) => {
-                tracing::error!(%product, %version, reason, "the new version does not work here; rolling back");
-                state.unhealthy(reason)
-            }
-        };
-        self.advance(product, next.map_err(|e| e.to_string())).await;
-        self.decide(product, false).await;
-        // It waits while others are being switched.
-        self.decide(&ProductId::updater(), false).await;
-    }
-
-    /// What recovery found of a product, in the machine's words.
-    fn what_was_found(&self, product: &ProductId, link: Option<&Interrupted>) -> Recovered {
-        let record = self.setup.record.product(product);
-        let tracked = self.tracked.get(product);
-        let current = tracked.and_then(|t| t.observed.current.clone());
-        // One that is being tried again is checked as if it were new.
-        let failure = |version: &Version| record.failed.iter().find(|f| f.version == *version && !f.again);
-        if let Some(broken) = current.as_ref().and_then(failure) {
-            let (version, reason) = (broken.version.clone(), broken.reason.clone());
-            let before = link.and_then(|i| if i.switched { i.from.clone() } else { i.to.clone() });
-            let there = |v: &Version| tracked.is_some_and(|t| t.observed.versions.contains(v)) && failure(v).is_none();
-            // A roll-back that the disk refused has closed its entry in the journal, and `previous` is the one before a
-            // version that kept its health rule. Then what is next below is the way back: better than no version at all.
-            let below = || tracked?.observed.versions.range(..&version).rfind(|v| there(v)).cloned();
-            let to = before.or(record.previous.clone()).filter(there).or_else(below);
-            return Recovered::BrokenActive { version, to, reason };
-        }
-        match link {
-            Some(Interrupted { to: Some(to), from, restart, switched: true, .. })
-                if from.as_ref().and_then(failure).is_none() =>
-            {
-                Recovered::Switched { version: to.clone(), previous: from.clone(), restart: *restart }
-            }
-            _ => match record.failed.last().filter(|f| !f.again && current.as_ref().is_none_or(|c| f.version > *c)) {
-                Some(f) => Recovered::Broken { version: f.version.clone(), reason: f.reason.clone() },
-                None => Recovered::Quiet,
-            },
-        }
-    }
-
-    async fn advance(&mut self, product: &ProductId, next: Result<Step, String>) {
-        match next {
-            Ok((state, effects)) => {
-                if let Some(tracked) = self.tracked.get_mut(product) {
-                    tracked.state = state;
-                }
-                self.carry(product, effects).await;
-            }
-            // An error of this program. The state is idle now, and the next decision starts from what the disk shows.
-            Err(error) => tracing::error!(%product, error, "an event came at the wrong time"),
-        }
-    }
-
     async fn observe(&mut self, product: &ProductId) -> Result<(), SlotError> {
         let (slots, of) = (self.setup.slots.clone(), product.clone());
         let looking = |source| SlotError::Disk { what: "looking at the installed versions".into(), source };
@@ -564,54 +385,6 @@ impl<S: Source> Driver<S> {
 
     fn installed_products(&self) -> Vec<ProductId> {
         self.setup.slots.products().into_iter().filter(|product| self.is_mine(product)).collect()
-    }
-
-    fn device(&self) -> Device {
-        let products = self.tracked.iter().filter(|(p, _)| self.is_mine(p));
-        report::device(
-            report::Pc {
-                hostname: &self.setup.hostname,
-                platform: Platform::current(),
-                channel: &self.setup.channel,
-                updater: &self.setup.version,
-                policy: self.setup.policy,
-                machine: &self.setup.machine,
-                now: self.now(),
-                disk_free: free_for(&self.setup.layout.products()),
-                metadata_expires: self.setup.metadata.as_ref().map(|m| m.expires),
-                problem: self.metadata_problem.as_deref(),
-                updater_directive: self.tracked.get(&ProductId::updater()).and_then(|t| t.directive.as_ref()),
-            },
-            products.map(|(product, t)| (product, &t.state, &t.observed, self.setup.record.product(product))),
-        )
-    }
-
-    fn publish(&self) {
-        let device = self.device();
-        let (now, at) = (self.now(), Instant::now());
-        let pc = PcStatus {
-            next_check_in: self.schedule.due_in(at).and_then(|wait| now.checked_add(wait).ok()),
-            busy: self.schedule.is_busy() || self.refreshing,
-            check_ins: self.check_ins,
-            metadata_expires: device.metadata_expires,
-            disk_free: device.disk_free,
-            policy: device.policy,
-            machine: device.machine.clone(),
-        };
-        let directives = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.directive.as_ref()?)));
-        let explained = self.tracked.iter().filter_map(|(p, t)| Some((p.clone(), t.explained.clone()?))).collect();
-        let elsewhere = || {
-            self.contact_problem.as_ref().or(self.metadata_problem.as_ref()).or(self.settings_problem.as_ref()).cloned()
-        };
-        let problem = self.refused.in_words().or_else(elsewhere);
-        let mut next = report::published(device, directives.collect(), explained, &self.setup.record, problem);
-        next.pc = pc;
-        next.history = self.history.shown().to_vec();
-        self.published.send_if_modified(|old| {
-            let changed = *old != next;
-            *old = next;
-            changed
-        });
     }
 
     fn alarm(&self) -> Instant {
@@ -631,6 +404,10 @@ impl<S: Source> Driver<S> {
         let since = self.known.and_then(|(then, at)| then.checked_add(at.elapsed()).ok());
         since.map_or(now, |since| since.max(now))
     }
+}
+
+fn is_checking(state: &State, which: &Version) -> bool {
+    matches!(state, State::Confirming { version, .. } if version == which)
 }
 
 fn is_switching(state: &State) -> bool {

@@ -119,8 +119,9 @@ impl<S: Source> Driver<S> {
         let program = layout.updater_program();
         if platform::is_replaced(&layout.versions(product), &program) {
             let (running, replaced) = (self.running(), self.replaced.clone());
+            let judged = self.judged(product, version.clone());
             tokio::spawn(async move {
-                match running.self_check(&of, &version).await {
+                match running.self_check(&judged, &events).await {
                     Ok(_) => {
                         tracing::info!(%version, "giving way to the new version of this program, on trial");
                         replaced.send_replace(true);

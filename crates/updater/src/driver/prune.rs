@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Decision, Directive, Version, product::ProductId};
+use protocol::{Decision, Directive, Version, catalog::Release, product::ProductId};
 
 use super::{Driver, blocking, is_switching};
 use crate::{download::partial_name, machine::State, record::ProductRecord, slots::Observed, source::Source, words};
@@ -15,7 +15,8 @@ impl<S: Source> Driver<S> {
             let busy = is_switching(&tracked.state) || matches!(tracked.state, State::Staging { .. });
             if !busy {
                 let record = self.setup.record.product(product);
-                for version in unneeded(&tracked.observed, &record, tracked.directive.as_ref()) {
+                let offered = |version: &Version| self.is_offered(product, version);
+                for version in unneeded(&tracked.observed, &record, tracked.directive.as_ref(), &offered) {
                     superfluous.push((product.clone(), version));
                 }
             }
@@ -24,6 +25,14 @@ impl<S: Source> Driver<S> {
             self.remove(product, version).await;
         }
         self.sweep().await;
+    }
+
+    fn is_offered(&self, product: &ProductId, version: &Version) -> bool {
+        let named = |r: &Release| (&r.product, &r.version) == (product, version);
+        // Nothing verified yet: nothing is known to be superfluous.
+        self.setup.metadata.as_ref().map(|m| &m.catalog).is_none_or(|c| {
+            c.entries.iter().any(|e| named(&e.release)) && !c.is_withdrawn(product, &self.setup.channel, version)
+        })
     }
 
     /// Removes what an operation that the disk refused in its middle has left.
@@ -54,7 +63,7 @@ impl<S: Source> Driver<S> {
         let Some(metadata) = &self.setup.metadata else {
             return;
         };
-        let complete = |release: &protocol::catalog::Release| {
+        let complete = |release: &Release| {
             self.tracked.get(&release.product).is_some_and(|t| t.observed.versions.contains(&release.version))
         };
         let wanted = metadata.catalog.entries.iter().filter(|e| !complete(&e.release));
@@ -99,13 +108,25 @@ impl<S: Source> Driver<S> {
 }
 
 /// The versions that nothing needs: neither active, nor the way back, nor what the server speaks of.
-fn unneeded(observed: &Observed, record: &ProductRecord, directive: Option<&Directive>) -> Vec<Version> {
+///
+/// A server that speaks of no next version may do so again, as when a cut-over is put off: what is next and still `offered` is
+/// not thrown away, to be fetched a second time.
+fn unneeded(
+    observed: &Observed,
+    record: &ProductRecord,
+    directive: Option<&Directive>,
+    offered: &dyn Fn(&Version) -> bool,
+) -> Vec<Version> {
     let mut needed: BTreeSet<&Version> = observed.current.iter().chain(&record.previous).collect();
     let broken = |v: &Version| record.failed.iter().any(|f| f.version == *v);
     match directive.map(|d| &d.decision) {
         // The server says nothing about what will be needed: then what is staged stays, unless it is broken here.
         None | Some(Decision::Hold | Decision::Blocked { .. }) => {
             needed.extend(observed.versions.iter().filter(|v| !broken(v)));
+        }
+        Some(Decision::Current) => {
+            let next = |v: &&Version| Some(*v) > observed.current.as_ref() && !broken(v) && offered(v);
+            needed.extend(observed.versions.iter().rfind(next));
         }
         Some(decision) => {
             needed.extend(decision.version());
@@ -135,10 +156,16 @@ mod tests {
             why: String::new(),
         };
         let stage = directive(Decision::Stage { version: v(4) });
-        assert_eq!(unneeded(&observed, &record, Some(&stage)), [v(0), v(1)]);
-        assert_eq!(unneeded(&observed, &record, Some(&directive(Decision::Current))), [v(0), v(1), v(4)]);
-        assert_eq!(unneeded(&observed, &record, None), [v(1)]);
+        let unneeded = |record: &ProductRecord, directive: Option<Directive>, offered: bool| {
+            super::unneeded(&observed, record, directive.as_ref(), &|_| offered)
+        };
+        assert_eq!(unneeded(&record, Some(stage), true), [v(0), v(1)]);
+        assert_eq!(unneeded(&record, Some(directive(Decision::Current)), true), [v(0), v(1)], "a cut-over put off");
+        assert_eq!(unneeded(&record, Some(directive(Decision::Current)), false), [v(0), v(1), v(4)], "withdrawn");
+        assert_eq!(unneeded(&record, None, true), [v(1)]);
         record.previous = None;
-        assert_eq!(unneeded(&observed, &record, Some(&directive(Decision::Hold))), [v(1)]);
+        assert_eq!(unneeded(&record, Some(directive(Decision::Hold)), true), [v(1)]);
+        record.remember_failure(v(4), "exit 1".into(), jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(unneeded(&record, Some(directive(Decision::Current)), true), [v(0), v(1), v(2), v(4)]);
     }
 }

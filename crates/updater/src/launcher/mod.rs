@@ -49,6 +49,8 @@ pub struct Launch {
     pub product: ProductId,
     /// The program's arguments.
     pub arguments: Vec<OsString>,
+    /// A command that somebody gives: it is neither restarted for another version nor started again when it fails.
+    pub once: bool,
 }
 
 /// How a program's run came to its end.
@@ -92,7 +94,7 @@ pub async fn run(launch: Launch) -> Result<u8, LauncherError> {
                         ended.map_err(LauncherError::Signals)?;
                         End::Asked
                     }
-                    () = ordered(&mut restarts, &version) => {
+                    () = ordered(&mut restarts, &version), if !launch.once => {
                         tracing::info!(product = %launch.product, from = %version, "restarting, as the updater says");
                         stop(&mut child).await;
                         End::Restart
@@ -105,6 +107,10 @@ pub async fn run(launch: Launch) -> Result<u8, LauncherError> {
             End::Asked => return Ok(0),
             End::Restart => crashes = 0,
             End::Exited(Ok(status)) if status.success() => return Ok(0),
+            // A signal has no code.
+            End::Exited(Ok(status)) if launch.once => {
+                return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+            }
             End::Exited(Ok(status)) if status.code() == Some(WRONG_ARGUMENTS) => return Ok(2),
             End::Exited(why) => {
                 crashes = if began.elapsed() >= STEADY { 1 } else { crashes + 1 };

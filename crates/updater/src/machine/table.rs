@@ -45,6 +45,7 @@ pub enum Event {
     Activated,
     ActivationFailed,
     Healthy,
+    Undecided,
     Unhealthy,
     RolledBack,
     RollBackFailed,

@@ -43,7 +43,7 @@ fn states() -> Vec<State> {
         State::Staged { version: v(3) },
         State::AwaitingConsent { version: v(3), may_refuse: true },
         State::Activating { version: v(3), previous: Some(v(2)), restart: true, failures: 0 },
-        State::Confirming { version: v(3), previous: Some(v(2)), restart: true },
+        State::Confirming { version: v(3), previous: Some(v(2)), restart: true, doubt: None },
         State::RollingBack { version: v(3), to: Some(v(2)), reason: reason(), failures: 0 },
         State::RolledBack { version: v(3), reason: reason() },
         State::Failed { version: v(3), reason: reason(), failures: 1, retry_at: now() },
@@ -58,6 +58,7 @@ fn happenings() -> Vec<(Event, Happening)> {
         (Event::Activated, Box::new(State::activated)),
         (Event::ActivationFailed, Box::new(|s| s.activation_failed("no".into(), now()))),
         (Event::Healthy, Box::new(State::healthy)),
+        (Event::Undecided, Box::new(|s| s.undecided("no memory".into()))),
         (Event::Unhealthy, Box::new(|s| s.unhealthy("no".into()))),
         (Event::RolledBack, Box::new(State::rolled_back)),
         (Event::RollBackFailed, Box::new(State::roll_back_failed)),
@@ -135,13 +136,22 @@ fn an_upgrade_goes_from_staging_to_a_restart() {
 
 #[test]
 fn an_unhealthy_version_is_left_for_the_one_before_it() {
-    let confirming = State::Confirming { version: v(3), previous: Some(v(2)), restart: true };
+    let confirming = State::Confirming { version: v(3), previous: Some(v(2)), restart: true, doubt: None };
     let (state, effects) = confirming.unhealthy("exit 1".into()).unwrap();
     assert_eq!(effects, [Effect::RollBack { version: v(3), to: Some(v(2)), reason: "exit 1".into() }]);
     let (state, _) = state.roll_back_failed().unwrap();
     assert_eq!(state.unfinished(), Some(effects[0].clone()), "a roll-back is never given up");
     let (state, effects) = state.rolled_back().unwrap();
     assert_eq!((state.device_state(), effects), (DeviceState::RolledBack, vec![]));
+}
+
+#[test]
+fn a_version_that_cannot_be_judged_yet_stays_and_people_are_told_why() {
+    let confirming = State::Confirming { version: v(3), previous: Some(v(2)), restart: true, doubt: None };
+    let (state, effects) = confirming.clone().undecided("no memory".into()).unwrap();
+    assert_eq!((Phase::of(&state), effects), (Phase::Confirming, vec![]));
+    assert!(state.detail().unwrap().ends_with("cannot be told yet: no memory"));
+    assert_eq!(state.healthy().unwrap(), confirming.healthy().unwrap());
 }
 
 #[test]

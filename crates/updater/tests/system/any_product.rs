@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use crate::{
-    driver::World,
+    driver_rig::World,
     fixture::{Pc, eventually, needs_root, version},
 };
 

@@ -11,6 +11,7 @@ mod download;
 mod download_places;
 mod download_site;
 mod driver;
+mod driver_rig;
 mod economy;
 mod fixture;
 mod hostile_environment;

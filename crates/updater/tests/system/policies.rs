@@ -13,7 +13,7 @@ use protocol::{
 use tokio::sync::oneshot;
 
 use crate::{
-    driver::{BROKEN, Rig, WORKS, installed},
+    driver_rig::{BROKEN, Rig, WORKS, installed},
     fixture::{connector, eventually, version},
 };
 

@@ -3,7 +3,10 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use lockstep_updater::platform::file_id;
-use protocol::{device::DeviceState, product::ProductId};
+use protocol::{
+    device::DeviceState,
+    product::{Platform, ProductId},
+};
 
 use crate::{
     site::{Service, Site, place},
@@ -172,6 +175,43 @@ fn a_new_updater_that_begins_while_the_server_is_away_stays() {
     rig.service.until("it serves", |status| status["updater"] == NEW);
     assert_eq!(rig.service.active("updater"), NEW);
     assert!(!rig.service.layout.trial_failed().exists());
+}
+
+/// The updaters of earlier releases, as they were published.
+const RELEASED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/released");
+
+#[test]
+fn from_every_package_that_was_ever_released_the_updater_comes_to_this_one_by_itself() {
+    let mut tried = 0;
+    for package in fs::read_dir(RELEASED).unwrap() {
+        let old = Release::published_updater(fs::read(package.unwrap().path()).unwrap());
+        if old.platform != Platform::current() {
+            continue;
+        }
+        let (dir, site) = (place(), Site::start());
+        let root = dir.path().join("pc");
+        let unpacked = dir.path().join("unpacked");
+        fs::create_dir(&unpacked).unwrap();
+        release::package::unpack(&old.package[..], &unpacked).unwrap();
+        let installed = [old.clone(), connector("7.2.0")];
+        let vendor = Vendor::new("vendor", &installed);
+        site.honest(&vendor, "7.2.0");
+        // By the old installer, and watched over by the old supervisor.
+        site.installs_with(&unpacked.join("bin/lockstep-updater"), &root, &vendor, &[&installed[0], &installed[1]]);
+        let service = Rig::supervise(&root, 60);
+        service.until("the old one serves", |status| status["updater"] == old.version.to_string());
+
+        let newer = [Release::supervised_updater("99.0.0"), connector("7.2.1").with("updater", "99.0.0")];
+        let vendor = vendor.next(&[&installed[..], &newer[..]].concat());
+        site.honest(&vendor, "7.2.0");
+        service.check();
+        service
+            .wait("this one has come up", || service.active("updater") == "99.0.0" && !service.layout.trial().exists());
+        service.until("it serves", |status| status["updater"] == "99.0.0");
+        service.wait("what needs it is installed", || service.connector() == "7.2.1");
+        tried += 1;
+    }
+    assert!(tried > 0, "no package in {RELEASED} is for this platform");
 }
 
 #[test]

@@ -219,5 +219,5 @@ fn killed_at_any_call_of_a_self_update_one_whole_version_is_active_and_the_next_
     for (call, n) in &points {
         Pc::new().converges(call, *n);
     }
-    println!("{} points, seed {seed}", points.len());
+    println!("soak: killed at {} calls", points.len());
 }

@@ -136,11 +136,17 @@ impl Site {
 
     /// A PC of this site gets these releases from an installer.
     pub fn installs(&self, root: &Path, vendor: &Vendor, installed: &[&Release]) {
+        self.installs_with(Path::new(UPDATER), root, vendor, installed);
+    }
+
+    /// The same with this program in the folder.
+    pub fn installs_with(&self, program: &Path, root: &Path, vendor: &Vendor, installed: &[&Release]) {
         let folder = root.with_extension("folder");
         if folder.exists() {
             fs::remove_dir_all(&folder).unwrap();
         }
         vendor.folder(&folder, installed, None);
+        fs::copy(program, folder.join("bin/lockstep-updater")).unwrap();
         let profile = json!({ "v": 1, "server": self.address, "enrolment_key": "k", "certificate": self.certificate });
         fs::write(folder.join("site.json"), profile.to_string()).unwrap();
         let output = crate::install::install(&folder, root);

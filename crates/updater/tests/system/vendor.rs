@@ -76,6 +76,14 @@ impl Release {
         Self::updater_like(version, &fs::read(small).unwrap())
     }
 
+    /// An updater's package as it was published.
+    pub fn published_updater(package: Vec<u8>) -> Self {
+        let Description { product, version, platform, .. } =
+            package::read_manifest(&mut &package[..]).unwrap().description;
+        assert_eq!(product, ProductId::updater());
+        Self { product, version, platform, channel: "stable".into(), package, facts: json!({}) }
+    }
+
     /// An updater that is this script, as if its vendor had built a broken one.
     pub fn broken_updater(version: &str, script: &str) -> Self {
         Self::updater_like(version, format!("#!/bin/sh\n{script}\n").as_bytes())
@@ -104,7 +112,27 @@ impl Release {
         Self::on(platform, product, version, files, check, &format!("bin/lockstep-{product}.exe"))
     }
 
+    /// A package for Windows, one of whose files has this path; nobody has looked whether it may.
+    pub fn with_path_for_windows(version: &str, program: &[u8], path: &str) -> Self {
+        let files = [("bin/lockstep-connector.exe", 0o755, program), (path, 0o644, &b"hostile"[..])];
+        let platform = Platform { os: "windows".into(), arch: "x86_64".into() };
+        Self::unchecked(platform, "connector", version, &files, &["self-check"], "bin/lockstep-connector.exe")
+    }
+
     fn on(
+        platform: Platform,
+        product: &str,
+        version: &str,
+        files: &[(&str, u32, &[u8])],
+        check: &[&str],
+        program: &str,
+    ) -> Self {
+        let made = Self::unchecked(platform, product, version, files, check, program);
+        package::verify(&made.package[..]).unwrap();
+        made
+    }
+
+    fn unchecked(
         platform: Platform,
         product: &str,
         version: &str,
@@ -140,7 +168,6 @@ impl Release {
         let mut frame = zstd::Encoder::new(&mut package, 1).unwrap();
         files.iter().for_each(|(_, _, bytes)| frame.write_all(bytes).unwrap());
         frame.finish().unwrap();
-        package::verify(&package[..]).unwrap();
         Self { product, version, platform, channel: "stable".into(), package, facts: json!({}) }
     }
 

@@ -3,7 +3,8 @@
 //! | attack | answer |
 //! |---|---|
 //! | a user makes a custom action run another program | each runs one that lies in Program Files, by its key in this package; none comes out of a temporary folder, none is a script or a library |
-//! | a user hands a custom action words that run as the system | all words but those of `Configure` are fixed; its own come from properties that only an administrator can set ([`SECURE`] holds none of them), and the program takes exactly five, each with its name in front |
+//! | a user hands a custom action words that run as the system | all words but those of `Configure` are fixed; its own come from properties that only an administrator can set ([`SECURE`] holds none of them), and the program takes exactly six, each with its name in front |
+//! | a user lays a `site.json` beside a package that is installed | what lies beside it is looked for at a first installation alone, which an administrator permits, and counts where no site is known |
 //! | the enrolment key is read in a log or in the registry | it is a hidden property, its action's target is hidden, and it is written to no table |
 //! | a window of the system's on the user's desktop | nothing has an interface; deferred actions run in session 0 |
 
@@ -26,10 +27,10 @@ pub const SECURE: &str = "WIX_UPGRADE_DETECTED;WIX_DOWNGRADE_DETECTED;UPDATERFOU
 /// Properties that stay out of logs; the custom action's own carries its words.
 pub const HIDDEN: &str = "ENROLLMENTKEY;Configure";
 
-/// The properties of an unattended installation, as the updater's `configure` takes them.
+/// The properties of an unattended installation, and where the package lies, as the updater's `configure` takes them.
 const CONFIGURE: &str = concat!(
     r#"configure "--server=[SERVERURL]" "--policy=[POLICY]" "--enrolment-key=[ENROLLMENTKEY]" "#,
-    r#""--root-json=[ROOTJSON]" "--site-json=[SITEJSON]""#
+    r#""--root-json=[ROOTJSON]" "--site-json=[SITEJSON]" "--package=[OriginalDatabase]""#
 );
 
 /// Which of the two packages.
@@ -185,7 +186,9 @@ fn custom_actions(kind: Kind) -> Table {
 
 /// Everything, in its order. An earlier version is removed within the transaction: when the new one fails, the old one is back.
 fn sequence(kind: Kind) -> Table {
-    const GIVEN: &str = r#"(SERVERURL OR POLICY OR ENROLLMENTKEY OR ROOTJSON OR SITEJSON) AND NOT (&Updater=2)"#;
+    /// Something was said; or it is new here, and what lies beside it says where it belongs.
+    const GIVEN: &str =
+        r#"(SERVERURL OR POLICY OR ENROLLMENTKEY OR ROOTJSON OR SITEJSON OR NOT Installed) AND NOT (&Updater=2)"#;
     /// Its feature is not on its way out (2: `INSTALLSTATE_ABSENT`).
     const STAYS: &str = "NOT (&Updater=2)";
     let mut rows: Vec<(&str, &str, u32)> = vec![

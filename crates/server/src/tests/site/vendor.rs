@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 use ed25519_dalek::{Signer, SigningKey};
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 pub struct Vendor {
     dir: PathBuf,
     key: SigningKey,
+    installers: Mutex<serde_json::Map<String, Value>>,
 }
 
 impl Vendor {
@@ -23,7 +25,7 @@ impl Vendor {
 
     pub fn with_key(dir: &Path, key: [u8; 32]) -> Self {
         fs::create_dir_all(dir.join("repo/metadata")).unwrap();
-        Self { dir: dir.to_owned(), key: SigningKey::from_bytes(&key) }
+        Self { dir: dir.to_owned(), key: SigningKey::from_bytes(&key), installers: Mutex::default() }
     }
 
     pub fn repository(&self) -> PathBuf {
@@ -36,15 +38,20 @@ impl Vendor {
 
     /// Publishes (product, version, server) triples for Linux as the repository's state number `n`.
     pub fn publish(&self, n: u64, releases: &[(&str, &str, &str)]) {
-        self.publish_with(n, releases, None);
+        self.publish_with(n, releases, Value::Null);
+    }
+
+    /// As [`Vendor::publish`]; every release withdraws a version.
+    pub fn withdraw(&self, n: u64, releases: &[(&str, &str, &str)], version: &str) {
+        self.publish_with(n, releases, json!({"withdraws": [version]}));
     }
 
     /// As [`Vendor::publish`]; every release may replace any newer one.
     pub fn permit_downgrades(&self, n: u64, releases: &[(&str, &str, &str)]) {
-        self.publish_with(n, releases, Some("*"));
+        self.publish_with(n, releases, json!({"downgrade_from": "*"}));
     }
 
-    fn publish_with(&self, n: u64, releases: &[(&str, &str, &str)], downgrade_from: Option<&str>) {
+    fn publish_with(&self, n: u64, releases: &[(&str, &str, &str)], more: Value) {
         let id = hex::encode(Sha256::digest(self.key.verifying_key().as_bytes()));
         let role = json!({"keyids": [id], "threshold": 1});
         let public = hex::encode(self.key.verifying_key().as_bytes());
@@ -58,14 +65,32 @@ impl Vendor {
                 "roles": {"root": role, "snapshot": role, "targets": role, "timestamp": role},
             }),
         );
-        let targets: serde_json::Map<String, Value> =
-            releases.iter().map(|r| self.release(*r, downgrade_from)).collect();
+        let mut targets: serde_json::Map<String, Value> = releases.iter().map(|r| self.release(*r, &more)).collect();
+        targets.extend(self.installers.lock().unwrap().clone());
         self.write(&format!("{n}.targets.json"), "targets", n, json!({"targets": targets}));
         self.write(&format!("{n}.snapshot.json"), "snapshot", n, json!({"meta": {"targets.json": {"version": n}}}));
         self.write("timestamp.json", "timestamp", n, json!({"meta": {"snapshot.json": {"version": n}}}));
     }
 
-    fn release(&self, (product, version, server): (&str, &str, &str), downgrade_from: Option<&str>) -> (String, Value) {
+    /// An installer for Windows that every later publication names, and where it lies.
+    pub fn add_installer(&self, (product, version, server): (&str, &str, &str), content: &[u8]) -> PathBuf {
+        let sha256 = hex::encode(Sha256::digest(content));
+        let name = format!("{product}-{version}-windows-x86_64.msi");
+        let dir = self.repository().join("targets").join(product);
+        fs::create_dir_all(&dir).unwrap();
+        let file = dir.join(format!("{sha256}.{name}"));
+        fs::write(&file, content).unwrap();
+        let release = json!({
+            "arch": "x86_64", "channel": "stable", "os": "windows", "product": product, "server": server, "version": version,
+        });
+        let target = json!({
+            "custom": {"lockstep-installer": release}, "hashes": {"sha256": sha256}, "length": content.len(),
+        });
+        self.installers.lock().unwrap().insert(format!("{product}/{name}"), target);
+        file
+    }
+
+    fn release(&self, (product, version, server): (&str, &str, &str), more: &Value) -> (String, Value) {
         let content = self.dir.join(format!("{product}-{version}"));
         fs::create_dir_all(content.join("bin")).unwrap();
         let program = format!("bin/lockstep-{product}");
@@ -95,8 +120,8 @@ impl Vendor {
         let mut release = json!({
             "arch": "x86_64", "channel": "stable", "os": "linux", "product": product, "server": server, "version": version,
         });
-        if let Some(from) = downgrade_from {
-            release["downgrade_from"] = from.into();
+        for (name, value) in more.as_object().into_iter().flatten() {
+            release[name] = value.clone();
         }
         let target = json!({"custom": {"lockstep": release}, "hashes": {"sha256": sha256}, "length": package.len()});
         (format!("{product}/{name}"), target)

@@ -1,6 +1,6 @@
 //! What was verified cannot be exchanged while it is used; and what somebody else holds is waited for.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use super::pc::{Computer, connector, updater};
 use crate::{site::Site, vendor::Vendor};
@@ -39,15 +39,6 @@ int wmain(int n, wchar_t **a) {
     return 0; }
 "#;
 
-fn tool(pc: &Computer, name: &str, code: &str) -> String {
-    let (source, to) = (pc.pc.c().join(format!("{name}.c")), pc.pc.c().join(format!("{name}.exe")));
-    fs::write(&source, code).unwrap();
-    let made =
-        Command::new("x86_64-w64-mingw32-gcc").args(["-Os", "-s", "-municode", "-o"]).arg(&to).arg(&source).status();
-    assert!(made.is_ok_and(|s| s.success()), "this test needs gcc-mingw-w64-x86-64");
-    format!(r"C:\{name}.exe")
-}
-
 #[test]
 fn a_virus_scanner_that_holds_the_pointer_is_waited_for() {
     let site = Site::start();
@@ -58,7 +49,7 @@ fn a_virus_scanner_that_holds_the_pointer_is_waited_for() {
     assert_eq!(pc.install(&site, &vendor, &[&u, &old]).code, 0);
     let _service = pc.start();
     pc.wait("it answers", || pc.status().is_some());
-    let hold = tool(&pc, "hold", HOLD);
+    let hold = pc.tool("hold", HOLD);
     let pointer = format!(r"{}\opt\lockstep\connector\current", pc.root);
     let log = pc.pc.c().join("hold.log");
     let mut holding = pc.pc.spawn("a scanner", &hold, &[&pointer, "4000"], &log).unwrap();
@@ -78,7 +69,7 @@ fn what_was_verified_cannot_be_written_to_renamed_or_deleted_while_it_is_install
     let vendor = Vendor::new("vendor", &[u.clone(), old.clone()]);
     site.honest(&vendor, "7.2.0");
     let pc = Computer::on("attacked");
-    let attack = tool(&pc, "attack", ATTACK);
+    let attack = pc.tool("attack", ATTACK);
     let copy = format!(r"{}\var\lib\lockstep\updater\install", pc.root);
     let log = pc.pc.c().join("attack.log");
     let _attacker = pc.pc.spawn("an attacker", &attack, &[&copy, "60000"], &log).unwrap();

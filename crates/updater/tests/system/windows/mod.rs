@@ -4,6 +4,7 @@
 
 mod cuts;
 mod held;
+mod hostile;
 mod pc;
 mod service;
 mod upgrade;

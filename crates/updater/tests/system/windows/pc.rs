@@ -30,18 +30,24 @@ pub fn built(name: &str) -> PathBuf {
     program
 }
 
-/// A program of a user: its self-check is well, and it runs until it is ended. Made once for each version.
-fn program(version: &str) -> Vec<u8> {
+/// A program of Windows, compiled; `options` go to the compiler.
+pub fn compiled(code: &str, options: &[&str]) -> Vec<u8> {
     let work = tempfile::tempdir().unwrap();
     let (source, to) = (work.path().join("p.c"), work.path().join("p.exe"));
+    fs::write(&source, code).unwrap();
+    let mut compiler = Command::new("x86_64-w64-mingw32-gcc");
+    let made = compiler.args(["-Os", "-s"]).args(options).arg("-o").arg(&to).arg(&source).status();
+    assert!(made.is_ok_and(|s| s.success()), "this test needs gcc-mingw-w64-x86-64");
+    fs::read(to).unwrap()
+}
+
+/// A program of a user: its self-check is well, and it runs until it is ended.
+fn program(version: &str) -> Vec<u8> {
     let code = format!(
         "#include <windows.h>\n#include <string.h>\nconst char version[] = \"{version}\";\n\
          int main(int n, char **a) {{ if (n > 1 && !strcmp(a[1], \"self-check\")) return 0; Sleep(INFINITE); return version[0]; }}\n"
     );
-    fs::write(&source, code).unwrap();
-    let made = Command::new("x86_64-w64-mingw32-gcc").args(["-Os", "-s", "-o"]).arg(&to).arg(&source).status();
-    assert!(made.is_ok_and(|s| s.success()), "this test needs gcc-mingw-w64-x86-64");
-    fs::read(to).unwrap()
+    compiled(&code, &[])
 }
 
 /// A connector for Windows.
@@ -88,6 +94,12 @@ impl Computer {
         let profile = json!({ "v": 1, "server": site.address, "enrolment_key": "k", "certificate": site.certificate });
         fs::write(folder.join("site.json"), profile.to_string()).unwrap();
         self.pc.run(r"C:\download\bin\lockstep-updater.exe", &["install", "--json", "--root", &self.root]).unwrap()
+    }
+
+    /// Puts a program, compiled from this, on the PC; gives its path there.
+    pub fn tool(&self, name: &str, code: &str) -> String {
+        fs::write(self.pc.c().join(format!("{name}.exe")), compiled(code, &["-municode"])).unwrap();
+        format!(r"C:\{name}.exe")
     }
 
     /// Starts the service in the background, as somebody at a console.
