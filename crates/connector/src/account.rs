@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use protocol::message::MailServer;
 use serde::{Deserialize, Serialize};
 
-use crate::{files, secrets::Place};
+use crate::{files, secrets::Place, words::HERE};
 
 /// `account.json` in the data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Account {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// It was never set up.
-    #[error("this connector is not set up yet; run: lockstep-connector setup --user YOU@YOUR.DOMAIN")]
+    #[error("this connector is not set up yet; run: {}", if cfg!(windows) { HERE.setup } else { "lockstep-connector setup --user YOU@YOUR.DOMAIN" })]
     NotSetUp,
     /// The file cannot be read or written.
     #[error("cannot use {path}")]
@@ -44,7 +44,7 @@ pub enum AccountError {
         source: std::io::Error,
     },
     /// The file is damaged.
-    #[error("{path} is damaged; run lockstep-connector setup again")]
+    #[error("{path} is damaged; run again: {}", HERE.setup)]
     Damaged {
         /// Which.
         path: PathBuf,

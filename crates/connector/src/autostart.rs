@@ -44,6 +44,17 @@ pub fn point_to(directory: &Path, command: &[impl AsRef<Path>]) -> io::Result<bo
     Ok(changed)
 }
 
+/// Removes the entry; good also when there is none.
+///
+/// # Errors
+/// From the file system.
+pub fn remove(directory: &Path) -> io::Result<()> {
+    match std::fs::remove_file(directory.join(NAME)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn entry(command: &[impl AsRef<Path>]) -> String {
     format!(
         "[Desktop Entry]\nType=Application\nName=Lockstep Connector\nComment=Your mailbox, also without a connection\n\

@@ -15,6 +15,7 @@ use lockstep_connector::{
     status::Status,
 };
 
+mod remove;
 mod start;
 mod upgrade;
 
@@ -29,7 +30,8 @@ mod upgrade;
         lockstep-connector run                              serve local mail and synchronise\n  \
         lockstep-connector status                           say how things stand\n  \
         lockstep-connector status --json                    the same for a script\n  \
-        lockstep-connector upgrade                          install the version that the mail server needs, now"
+        lockstep-connector upgrade                          install the version that the mail server needs, now\n  \
+        lockstep-connector remove                           take it away from your account; asks about your mail"
 )]
 pub struct Arguments {
     /// Print the version
@@ -78,6 +80,14 @@ enum Command {
     /// Write a file for whoever helps you: versions, how things stand, the last lines of the log; no mail, no passwords
     #[command(after_help = "Example:\n  lockstep-connector diagnostics")]
     Diagnostics(Places),
+    /// Take the connector away from your account: its secrets, settings and logs. What becomes of your mail on this computer is
+    /// asked; it is kept unless you say otherwise
+    #[command(after_help = "Examples:\n  \
+        lockstep-connector remove                  (asks)\n  \
+        lockstep-connector remove --keep-mail      (for scripts)\n  \
+        lockstep-connector remove --delete-mail    (refused while something is not on the mail server yet)\n\n\
+        The programs are removed by an administrator, with the system's own means.")]
+    Remove(Remove),
     /// Say whether this program can run here; touches nothing
     #[command(after_help = "Example:\n  lockstep-connector self-check && echo fine")]
     SelfCheck,
@@ -149,6 +159,21 @@ struct Install {
 }
 
 #[derive(Debug, Args)]
+struct Remove {
+    #[command(flatten)]
+    places: Places,
+    /// Keep the mail that is on this computer: a later setup of the same account goes on with it
+    #[arg(long, conflicts_with = "delete_mail")]
+    keep_mail: bool,
+    /// Delete the mail that is on this computer, if all of it is on the mail server too
+    #[arg(long)]
+    delete_mail: bool,
+    /// With --delete-mail: also what has not been sent yet, and changes that the mail server has not seen
+    #[arg(long, requires = "delete_mail")]
+    even_unsent: bool,
+}
+
+#[derive(Debug, Args)]
 struct StatusOptions {
     #[command(flatten)]
     places: Places,
@@ -191,6 +216,7 @@ pub fn run(arguments: Arguments, version: &str) -> Result<ExitCode> {
         Command::Status(options) => run_status(&options, version),
         Command::Upgrade(options) => upgrade::upgrade(&options, version),
         Command::Install(options) => upgrade::install(&options),
+        Command::Remove(options) => remove::remove(&options, version),
         Command::Diagnostics(places) => {
             let path = diagnostics::write(&places.data()?, version, clock::now())?;
             println!("{}", path.display());

@@ -21,7 +21,10 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::installer::state::{Installer, Stage};
+use crate::{
+    installer::state::{Installer, Stage},
+    words::HERE,
+};
 
 /// The site's last decision about a version of this program. Kept on disk, so that a restart does not open the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -316,7 +319,7 @@ impl GateMachine {
                 _ => by_hand(verdict),
             },
             Updater::Present(state) if state.state == DeviceState::AwaitingConsent => {
-                "It is ready on this computer and waits for your consent: lockstep-updater consent.".to_owned()
+                format!("It is ready on this computer and waits for your consent: {}.", HERE.consent)
             }
             Updater::Present(state) => match &state.detail {
                 Some(detail) => format!("The updater could not install it: {detail}. Tell the administrator."),
@@ -365,9 +368,10 @@ fn by_hand(verdict: &Verdict) -> String {
     }
     match &verdict.integration_page {
         Some(page) => format!(
-            "To go on, run: lockstep-connector upgrade, or install it from {page} (both ask for the administrator's password)."
+            "To go on, {}, or install it from {page} (both ask for the administrator's password).",
+            HERE.upgrade
         ),
-        None => "To go on, run: lockstep-connector upgrade (it asks for the administrator's password).".to_owned(),
+        None => format!("To go on, {} (it asks for the administrator's password).", HERE.upgrade),
     }
 }
 

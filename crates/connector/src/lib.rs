@@ -17,6 +17,7 @@
 //! | [`local`], [`opening`] | the local IMAP and submission servers, the thread that the store lives on, and its opening |
 //! | [`run`], [`instance`], [`status`], [`self_check`] | the running program |
 //! | [`diagnostics`], [`log_file`], `tray` | for whoever helps; the log on Windows; what its icon beside the clock shows |
+//! | [`removal`], [`words`] | taking the connector away from an account; what a user can do, in their system's words |
 //! | [`files`], [`clock`], [`backoff`], [`platform`] | private files, time, patience, systems |
 
 pub mod account;
@@ -39,6 +40,7 @@ pub mod opening;
 pub mod outbox;
 pub mod platform;
 pub mod profile;
+pub mod removal;
 pub mod run;
 pub mod secrets;
 pub mod self_check;
@@ -52,3 +54,4 @@ pub mod sync;
 #[cfg(any(windows, test))]
 pub mod tray;
 pub mod upstream;
+pub mod words;

@@ -30,11 +30,13 @@ use crate::{
     server_client::ServerClient,
     status::Status,
     sync,
+    words::HERE,
 };
 
 mod keeper;
 mod presence;
 mod tidy;
+mod unopened;
 
 /// How long the updater may take to answer.
 const UPDATER_PATIENCE: Duration = Duration::from_secs(2);
@@ -67,7 +69,7 @@ pub enum RunError {
     Call(#[from] CallError),
     /// A port.
     #[error(
-        "port {port} of 127.0.0.1 cannot be used; is another program using it? Choose another one with lockstep-connector setup"
+        "port {port} of 127.0.0.1 cannot be used; is another program using it? Choose another one with --imap-port or --smtp-port of: {}", HERE.setup
     )]
     Port {
         /// Which.
@@ -118,7 +120,15 @@ pub async fn run(options: RunOptions, stop: impl Future<Output = ()>) -> Result<
     // The store may have to be migrated, and the keyring may be slow: they wait together.
     let opened = open_store(&options.data, &version, start.clone());
     let (store, live) = tokio::join!(opened, Live::load(&options.data, &options.version));
-    let ((store, trouble), live) = (store?, Arc::new(live?));
+    let (store, trouble) = match (store, &live) {
+        (Ok(opened), _) => opened,
+        (Err(error), Ok(live)) => {
+            unopened::tell(&options, &version, live, start, &error).await;
+            return Err(error);
+        }
+        (Err(error), Err(_)) => return Err(error),
+    };
+    let live = Arc::new(live?);
     let account = live.account();
     let imap = listen(account.imap_port).await?;
     let smtp = listen(account.smtp_port).await?;

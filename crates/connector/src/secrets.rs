@@ -16,7 +16,7 @@ use std::{
 use keyring_core::{CredentialStore, Entry};
 use serde::{Deserialize, Serialize};
 
-use crate::files;
+use crate::{files, words::HERE};
 
 /// How long the keyring may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,15 +55,13 @@ pub enum Place {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
     /// The keyring cannot be used.
-    #[error("the system's keyring cannot be used; unlock it, or run lockstep-connector setup again")]
+    #[error("the system's keyring cannot be used; unlock it, or run again: {}", HERE.setup)]
     Keyring(#[source] keyring_core::Error),
     /// There is no keyring any more.
-    #[error(
-        "the secrets are in the system's keyring, but there is none in this session; run lockstep-connector setup again"
-    )]
+    #[error("the secrets are in the system's keyring, but there is none in this session; run again: {}", HERE.setup)]
     NoKeyring,
     /// The keyring did not answer.
-    #[error("the system's keyring did not answer within {} s; unlock it, or run lockstep-connector setup again", PATIENCE.as_secs())]
+    #[error("the system's keyring did not answer within {} s; unlock it, or run again: {}", PATIENCE.as_secs(), HERE.setup)]
     Silent,
     /// The file cannot be used.
     #[error("cannot use {path}")]
@@ -74,7 +72,7 @@ pub enum SecretsError {
         source: std::io::Error,
     },
     /// What was kept is damaged.
-    #[error("the kept secrets are damaged; run lockstep-connector setup again")]
+    #[error("the kept secrets are damaged; run again: {}", HERE.setup)]
     Damaged(#[source] serde_json::Error),
 }
 
@@ -114,6 +112,21 @@ pub async fn load(data: &Path, seat: &str, place: Place) -> Result<Secrets, Secr
         }
     };
     serde_json::from_slice(&text).map_err(SecretsError::Damaged)
+}
+
+/// Takes what is kept of the seat out of the system's keyring; good also when nothing is there.
+///
+/// # Errors
+/// [`SecretsError`] when the keyring cannot be used.
+pub async fn forget(seat: &str) -> Result<(), SecretsError> {
+    let forgotten = with_keyring(seat, |entry| match entry.delete_credential() {
+        Err(keyring_core::Error::NoEntry) => Ok(()),
+        other => other,
+    });
+    match forgotten.await {
+        Err(SecretsError::NoKeyring) => Ok(()),
+        other => other,
+    }
 }
 
 /// A new password for the local servers: 24 characters that are easy to type, 118 bits.

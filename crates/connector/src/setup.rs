@@ -11,19 +11,22 @@ use serde::Serialize;
 
 use crate::{
     account::{Account, AccountError, new_seat},
-    files,
+    files, platform,
     secrets::{self, Place, Secrets, SecretsError, new_local_password},
     server_client::{ServerClient, ServerError},
 };
 
-/// Where the local IMAP server listens, if that port is free.
+/// Where the local IMAP server of a PC's first user listens, if that port is free.
 pub const IMAP_PORT: u16 = 1143;
 
-/// Where the local submission server listens, if that port is free.
+/// Where the local submission server of a PC's first user listens, if that port is free.
 pub const SMTP_PORT: u16 = 1587;
 
 /// Ports after the usual one that are tried.
 const PORTS_TRIED: u16 = 200;
+
+/// So many users of one PC have usual ports of their own, which is all that there is between the two above.
+const USERS: u16 = 400;
 
 /// Why the account was not made.
 #[derive(Debug, thiserror::Error)]
@@ -137,8 +140,9 @@ pub async fn run(
         }
         Err(e) => return Err(e.into()),
     };
-    let imap_port = choose_port(options.imap_port, before.as_ref().map(|a| a.imap_port), IMAP_PORT, 0)?;
-    let smtp_port = choose_port(options.smtp_port, before.as_ref().map(|a| a.smtp_port), SMTP_PORT, imap_port)?;
+    let own = users_own(platform::user_number());
+    let imap_port = choose_port(options.imap_port, before.as_ref().map(|a| a.imap_port), IMAP_PORT + own, 0)?;
+    let smtp_port = choose_port(options.smtp_port, before.as_ref().map(|a| a.smtp_port), SMTP_PORT + own, imap_port)?;
 
     let seat = before.as_ref().map_or_else(new_seat, |account| account.seat.clone());
     let login = Login {
@@ -185,6 +189,13 @@ pub async fn run(
     })
 }
 
+/// How far a user's usual ports are from the first user's: on a terminal server a port that is free now may be somebody's who has not
+/// signed in today.
+fn users_own(number: u32) -> u16 {
+    let nth = number.saturating_sub(platform::FIRST_USER) % u32::from(USERS);
+    u16::try_from(nth).unwrap_or_default()
+}
+
 /// A port of 127.0.0.1 that is not `taken`. One that was chosen before stays, also while the connector uses it.
 fn choose_port(wish: Option<u16>, before: Option<u16>, usual: u16, taken: u16) -> Result<u16, SetupError> {
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).and_then(|l| l.local_addr()).map(|a| a.port()).ok();
@@ -216,6 +227,14 @@ mod tests {
         let any = choose_port(Some(0), None, 1143, 0).unwrap();
         assert_ne!(any, 0);
         assert!(matches!(choose_port(Some(any), None, 1143, any), Err(SetupError::PortTaken(_))));
+    }
+
+    #[test]
+    fn users_of_one_computer_have_usual_ports_of_their_own() {
+        let first = platform::FIRST_USER;
+        assert_eq!([0, first, first + 1, first + 399].map(users_own), [0, 0, 1, 399]);
+        assert!(IMAP_PORT + users_own(u32::MAX) < SMTP_PORT, "no one's IMAP port is another's for submission");
+        assert!((0..2000).all(|n| IMAP_PORT + users_own(first + n) < SMTP_PORT));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Wish {
     Upgrade,
     /// A file for whoever helps.
     Diagnostics,
+    /// The connector taken away from this account; first it is asked what becomes of the mail.
+    Remove,
     /// The end of the program.
     Quit,
 }

@@ -79,6 +79,66 @@ fn it_says_its_version_and_refuses_what_it_does_not_know() {
     }
 }
 
+/// Whatever the user's mailbox has become, the administrator hears of it, with the user's name: the token says whose it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mailbox_that_cannot_be_opened_is_told_to_the_site_and_to_the_user() {
+    let rig = MailRig::start();
+    let (site, pc) = (site_of(&rig).await, Pc::new());
+    site.install(&pc.root());
+    assert!(pc.setup(ALICE, rig.password(ALICE)).status.success());
+    let store = pc.data().join("mail.sqlite");
+    std::fs::write(&store, "this was a mailbox once").unwrap();
+    let ended = pc.command("run").output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("cannot be opened"), "{said}");
+    let seen = site.seen.lock().unwrap().last().cloned().unwrap();
+    let detail = seen.detail.unwrap();
+    assert!(detail.starts_with("the mailbox cannot be opened: "), "{detail}");
+    assert!(!detail.contains(pc.data().to_str().unwrap()), "no path of the user's leaves the PC: {detail}");
+    assert_eq!((seen.gate, seen.hostname.as_str()), (Gate::Offline, "pc-test"));
+    let status = pc.status().unwrap();
+    assert_eq!((status.running, status.problem), (false, Some(detail)));
+    assert_eq!(std::fs::read(&store).unwrap(), b"this was a mailbox once", "nothing is made in its place");
+
+    // Mended, it says no more of it.
+    std::fs::remove_file(&store).unwrap();
+    let running = pc.start();
+    pc.wait_for("online", |s| s.running && s.gate == Gate::Online && s.problem.is_none());
+    running.stop();
+}
+
+/// `remove`, as a user gives it while the connector runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connector_is_removed_from_the_account_and_mail_only_when_that_is_said() {
+    let rig = MailRig::start();
+    rig.append(ALICE, "INBOX", &message("hello"));
+    let (site, pc) = (site_of(&rig).await, Pc::new());
+    site.install(&pc.root());
+    assert!(pc.setup(ALICE, rig.password(ALICE)).status.success());
+    let mut running = pc.start();
+    pc.wait_for("mail", |s| s.folders.get("INBOX").is_some_and(|inbox| inbox.messages == 1));
+
+    // Nobody to ask, and nothing said: the mail is kept.
+    let kept = pc.command("remove").stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&kept.stdout).into_owned();
+    assert!(kept.status.success() && said.contains("Your mail is still in"), "{said}");
+    assert!(running.0.wait().unwrap().success(), "it was asked to end");
+    assert!(pc.data().join("mail.sqlite").exists() && !pc.data().join("secrets.json").exists());
+    assert!(!pc.data().join("status.json").exists());
+
+    // A later setup goes on with it; another account does not get it.
+    let other = pc.setup("eve@example.test", "x");
+    assert!(String::from_utf8_lossy(&other.stderr).contains("belongs to"), "{other:?}");
+    assert!(pc.setup(ALICE, rig.password(ALICE)).status.success());
+    let both = pc.command("remove").args(["--keep-mail", "--delete-mail"]).output().unwrap();
+    assert_eq!(both.status.code(), Some(2));
+    let gone = pc.command("remove").arg("--delete-mail").output().unwrap();
+    assert!(gone.status.success(), "{}", String::from_utf8_lossy(&gone.stderr));
+    assert!(!pc.data().exists());
+    assert_eq!(rig.count(ALICE, "INBOX", "ALL"), 1, "the mail on the mail server is as it was");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn setup_run_flip_and_back() {
     let rig = MailRig::start();

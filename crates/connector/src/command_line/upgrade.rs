@@ -17,6 +17,7 @@ use lockstep_connector::{
     profile::{self, Found},
     server_client::ServerClient,
     status::Status,
+    words::HERE,
 };
 use protocol::{
     Decision, Directive, Version,
@@ -30,7 +31,7 @@ pub(super) fn upgrade(options: &Upgrade, version: &str) -> Result<ExitCode> {
     log_to_stderr("warn");
     let (root, data) = (options.places.root()?, options.places.data()?);
     if per_machine::updater_is_installed(&root) {
-        println!("This computer has Lockstep Updater: upgrades need no password. See: lockstep-updater status");
+        println!("This computer has Lockstep Updater: upgrades need no password. See: {}", HERE.updater_status);
         return Ok(ExitCode::SUCCESS);
     }
     let account = Account::load(&data)?;
@@ -99,8 +100,9 @@ pub(super) fn install(options: &Install) -> Result<ExitCode> {
     let installer = program.parent().and_then(Path::parent).map(program_of).filter(|installer| installer.is_file());
     let Some(installer) = installer else {
         bail!(
-            "{} does not lie in a download from the integration page; unpack that, and run bin/lockstep-connector install in it",
-            program.display()
+            "{} does not lie in a download from the integration page; unpack that, and {} in it",
+            program.display(),
+            if cfg!(windows) { "start the .msi file" } else { "run bin/lockstep-connector install" }
         );
     };
     let users = options.elevation.as_ref().map(|Words(words)| words.as_slice());

@@ -5,6 +5,7 @@ use protocol::Version;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Attempt, Outcome};
+use crate::words::HERE;
 
 /// Where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ impl Installer {
             Stage::Refused => format!("The installation{version} was not permitted{why}"),
             Stage::Failed => format!("The installation{version} failed{why}"),
             Stage::WaitsForUser => {
-                format!("The installation{version} is prepared and waits for you: lockstep-connector upgrade")
+                format!("The installation{version} is prepared and waits for you; to go on, {}", HERE.upgrade)
             }
             Stage::Installed => format!("The installation{version} is done"),
         }

@@ -28,6 +28,14 @@ pub fn hostname_file(root: &Path) -> Option<PathBuf> {
     Some(root.join("etc/hostname"))
 }
 
+/// The number of the first person among a PC's users (`UID_MIN` of login.defs(5), as it comes).
+pub const FIRST_USER: u32 = 1000;
+
+/// This user's number.
+pub fn user_number() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// The PC's name as the kernel knows it (uname(2)).
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -139,6 +147,32 @@ pub async fn asked_to_stop() -> std::io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Asks a process of this user's to end (SIGTERM).
+///
+/// # Errors
+/// From the kernel.
+pub fn ask_to_stop(pid: u32) -> std::io::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidInput)?;
+    Ok(kill_process(pid, Signal::TERM)?)
+}
+
+/// Asks, on the terminal, a question that is answered with yes or no. `None`: there is nobody to ask, or no answer.
+pub fn ask_yes_or_no(question: &str, usual: bool) -> Option<bool> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    eprint!("{question} [{}] ", if usual { "Y/n" } else { "y/N" });
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    match answer.trim().to_lowercase().as_str() {
+        "" => Some(usual),
+        "y" | "yes" => Some(true),
+        "n" | "no" => Some(false),
+        _ => None,
+    }
 }
 
 /// Opens a file for reading and writing, making it if need be: it is this user's own, a regular file, and has no other

@@ -88,6 +88,15 @@ mod icon {
                     Ok(_) => open_folder(&diagnostics::folder(data)),
                     Err(error) => tracing::error!(%error, "the diagnostics cannot be written"),
                 },
+                // It asks in a window of its own, and then wants this connector to end.
+                Wish::Remove => {
+                    let program = std::env::current_exe();
+                    let started = program
+                        .and_then(|p| std::process::Command::new(p).arg("remove").arg("--data").arg(data).spawn());
+                    if let Err(error) = started {
+                        tracing::error!(%error, "it cannot be asked what becomes of the mail");
+                    }
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ use windows_sys::Win32::{
     Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation},
     System::{
         Com::{COINIT_APARTMENTTHREADED, COINIT_DISABLE_OLE1DDE, CoInitializeEx, CoUninitialize},
+        StationsAndDesktops::{GetProcessWindowStation, GetUserObjectInformationW, UOI_FLAGS, USEROBJECTFLAGS},
         SystemInformation::GetSystemDirectoryW,
         Threading::{GetCurrentThreadId, GetExitCodeProcess, WaitForSingleObject},
     },
@@ -27,8 +28,9 @@ use windows_sys::Win32::{
             ShellExecuteExW,
         },
         WindowsAndMessaging::{
-            IDCANCEL, MB_DEFBUTTON1, MB_ICONINFORMATION, MB_OKCANCEL, MB_SETFOREGROUND, MB_TOPMOST, MESSAGEBOX_STYLE,
-            MessageBoxW, PostThreadMessageW, SW_HIDE, WM_QUIT,
+            IDCANCEL, IDNO, IDYES, MB_DEFBUTTON1, MB_DEFBUTTON2, MB_ICONINFORMATION, MB_ICONQUESTION, MB_OKCANCEL,
+            MB_SETFOREGROUND, MB_TOPMOST, MB_YESNOCANCEL, MESSAGEBOX_STYLE, MessageBoxW, PostThreadMessageW, SW_HIDE,
+            WM_QUIT, WSF_VISIBLE,
         },
     },
 };
@@ -95,6 +97,43 @@ pub async fn announce(title: &str, text: &str, patience: Duration) -> bool {
             false
         }
     }
+}
+
+/// Asks, in a window, a question that is answered with yes or no. `None`: there is nobody to ask, or it was closed.
+pub fn ask_yes_or_no(question: &str, usual: bool) -> Option<bool> {
+    let (title, text) = (wide("Lockstep Connector"), wide(question));
+    let button = if usual { MB_DEFBUTTON1 } else { MB_DEFBUTTON2 };
+    let style = MB_YESNOCANCEL | MB_ICONQUESTION | button | MB_SETFOREGROUND | MB_TOPMOST;
+    // SAFETY: both texts end with a zero and outlive the call.
+    match unsafe { MessageBoxW(null_mut(), text.as_ptr(), title.as_ptr(), style) } {
+        IDYES => Some(true),
+        IDNO => Some(false),
+        _ => None,
+    }
+}
+
+/// Tells something in a window, until it is closed.
+pub fn tell(text: &str) {
+    let (title, text) = (wide("Lockstep Connector"), wide(text));
+    let style = MB_ICONINFORMATION | MB_SETFOREGROUND | MB_TOPMOST;
+    // SAFETY: both texts end with a zero and outlive the call.
+    unsafe { MessageBoxW(null_mut(), text.as_ptr(), title.as_ptr(), style) };
+}
+
+/// Whether this process's windows are seen by somebody: its window station is one that shows (`WSF_VISIBLE`), as a service's is not.
+pub fn can_show_windows() -> bool {
+    let mut flags = USEROBJECTFLAGS::default();
+    // SAFETY: the station is this process's own and stays; so much room is there.
+    let told = unsafe {
+        GetUserObjectInformationW(
+            GetProcessWindowStation(),
+            UOI_FLAGS,
+            (&raw mut flags).cast(),
+            u32::try_from(size_of::<USEROBJECTFLAGS>()).unwrap_or_default(),
+            null_mut(),
+        )
+    };
+    told != 0 && flags.dwFlags & WSF_VISIBLE.cast_unsigned() != 0
 }
 
 /// Whether there is a way to ask for the administrator's rights here.

@@ -27,18 +27,28 @@ pub mod tray;
 use std::{sync::Arc, time::Duration};
 
 pub use access::{create_private, make_private, open_private, replace_durably};
-pub use elevate::{Elevated, announce, can_elevate, elevate, is_elevated};
+pub use elevate::{Elevated, announce, ask_yes_or_no, can_elevate, can_show_windows, elevate, is_elevated, tell};
 pub use folders::{
     active_version, autostart, disk_free, hostname, hostname_file, launcher, listed_updater, machine_starts_it,
     programs, settings, user_data,
 };
 pub use password::ask_password;
-pub use process::{asked_to_stop, become_program, detach, end_session, own_process};
+pub use process::{ask_to_stop, asked_to_stop, become_program, detach, end_session, own_process};
 pub use tray::Desktop;
 pub(crate) use win32::wide;
 
 /// Name of the way to the administrator's rights that is taken where nothing else is configured: User Account Control.
 pub const ELEVATION: &str = "uac";
+
+/// The last part of the first account's SID that a person has made (1000 is the administrators' own).
+pub const FIRST_USER: u32 = 1001;
+
+/// The last part of this user's SID (its RID).
+pub fn user_number() -> u32 {
+    let sid = win32::own_user().ok();
+    sid.and_then(|sid| sid.rsplit('-').next()).and_then(|rid| rid.parse().ok()).unwrap_or(FIRST_USER)
+}
+
 
 /// The system's keyring: the Credential Manager, where a secret is kept under the user's own key (`CredWrite`).
 ///

@@ -5,7 +5,8 @@ use std::{ffi::OsStr, os::windows::process::CommandExt, path::Path};
 use windows_sys::Win32::{
     Foundation::{CloseHandle, HANDLE, WAIT_OBJECT_0},
     System::Threading::{
-        CREATE_NO_WINDOW, CreateEventW, INFINITE, OpenProcess, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
+        CREATE_NO_WINDOW, CreateEventW, EVENT_MODIFY_STATE, INFINITE, OpenEventW, OpenProcess, PROCESS_TERMINATE,
+        SetEvent, TerminateProcess, WaitForSingleObject,
     },
 };
 
@@ -61,6 +62,24 @@ fn stop_requested() -> std::io::Result<tokio::sync::oneshot::Receiver<()>> {
         }
     })?;
     Ok(told)
+}
+
+/// Asks a connector of this user's, in this session, to end: see [`stop_event`].
+///
+/// # Errors
+/// From the system: none with that number waits for it.
+pub fn ask_to_stop(pid: u32) -> std::io::Result<()> {
+    // SAFETY: the name ends with a zero; the handle is closed once and not used afterwards.
+    unsafe {
+        let event = OpenEventW(EVENT_MODIFY_STATE, 0, wide(stop_event(pid)).as_ptr());
+        if event.is_null() {
+            return Err(std::io::Error::last_os_error());
+        }
+        let set = SetEvent(event);
+        let error = std::io::Error::last_os_error();
+        CloseHandle(event);
+        if set == 0 { Err(error) } else { Ok(()) }
+    }
 }
 
 /// This process, in words of a system that has such probes; Windows has none.

@@ -71,14 +71,16 @@ const SYNCHRONISE: usize = 2;
 const UPGRADE: usize = 3;
 const DIAGNOSTICS: usize = 4;
 const QUIT: usize = 5;
+const REMOVE: usize = 6;
 
 /// The menu: its entries from above; nothing is a line between them.
-const MENU: [Option<(usize, &str)>; 7] = [
+const MENU: [Option<(usize, &str)>; 8] = [
     Some((STATUS, "Status")),
     Some((SYNCHRONISE, "Synchronise now")),
     Some((UPGRADE, "Upgrade now")),
     None,
     Some((DIAGNOSTICS, "Diagnostics")),
+    Some((REMOVE, "Remove from this account…")),
     None,
     Some((QUIT, "Quit")),
 ];
@@ -436,6 +438,7 @@ impl Ui {
             SYNCHRONISE => self.wish(Wish::Synchronise),
             UPGRADE => self.wish(Wish::Upgrade),
             DIAGNOSTICS => self.wish(Wish::Diagnostics),
+            REMOVE => self.wish(Wish::Remove),
             QUIT => self.wish(Wish::Quit),
             _ => {}
         }
