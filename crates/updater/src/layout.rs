@@ -129,6 +129,11 @@ impl Layout {
         self.products().join(SUPERVISOR_DIR).join(program("lockstep-supervisor"))
     }
 
+    /// What starts users' programs, which no version replaces either: on Windows, where a version's own is called otherwise each time.
+    pub fn launcher(&self) -> Option<PathBuf> {
+        cfg!(windows).then(|| self.products().join(LAUNCHER_DIR).join(program("lockstep-launcher")))
+    }
+
     /// Held by the one service that runs.
     pub fn lock(&self) -> PathBuf {
         self.state_dir().join("lock")

@@ -29,8 +29,10 @@ const RUN: &str = r"Software\Microsoft\Windows\CurrentVersion\Run";
 const UNINSTALL: &str = r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall";
 /// Where the administrator puts things: nobody else can write there.
 const DEPLOY: &str = r"C:\deploy";
+/// Where what somebody downloads lies: anybody can write there.
+const DOWNLOADS: &str = r"C:\users\Public\Downloads";
 /// Where a user has unpacked a connector of their own.
-const OWN: &str = r"C:\users\Public\Downloads\lockstep-connector";
+const OWN: &str = r"C:\users\Public\lockstep-connector";
 /// How the installer is to be started.
 const ORDER: &str = r#""install" "--root" "/""#;
 /// Longer than an installation takes on a slow machine.
@@ -60,37 +62,74 @@ impl Pc {
             pc.plug(port)?;
         }
         pc.power_on()?;
-        fs::create_dir_all(pc.path(DEPLOY))?;
+        for folder in [DEPLOY, DOWNLOADS] {
+            fs::create_dir_all(pc.path(folder))?;
+        }
         Ok(Self { name: name.into(), user: user.into(), pc, connector: None, mail_program: None })
     }
 
-    /// An administrator installs an MSI without being there: nothing is asked, and what is `about_the_site` (the folder with
-    /// `site.json` and `root.json`) are properties.
+    /// Downloads what the integration page offers people on Windows, over the PC's own network, and unpacks it on drive C:.
+    /// Gives the folder: the vendor's MSI, and the site's files beside it.
+    ///
+    /// # Errors
+    /// When the page does not offer it.
+    pub fn download(&self, site: &Site, version: &str) -> Result<PathBuf> {
+        let (downloads, certificate) = (self.pc.path(DOWNLOADS), site.certificate()?);
+        let get = |path: &str, to: &Path| {
+            let mut curl = self.pc.command("curl");
+            curl.args(["-sSf", "--max-time", "120", "--user-agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"]);
+            must(curl.arg("--cacert").arg(&certificate).arg("-o").arg(to).arg(format!("{}{path}", site.url())))
+        };
+        let (page, name) = (downloads.join("integration.html"), format!("lockstep-connector-{version}"));
+        get("/integration", &page)?;
+        let html = fs::read_to_string(&page)?;
+        let file = format!("{name}-windows-x86_64.zip");
+        ensure!(html.contains(&file), "the integration page does not offer {file}:\n{html}");
+        let archive = downloads.join(&file);
+        get(&format!("/integration/{file}"), &archive)?;
+        must(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&archive).arg(&downloads))?;
+        Ok(downloads.join(name))
+    }
+
+    /// Copies a download to where only an administrator can write, as a share for deployment is. Gives the folder there.
+    ///
+    /// # Errors
+    /// From the disk.
+    pub fn for_administrators(&self, download: &Path) -> Result<PathBuf> {
+        for file in fs::read_dir(download)? {
+            let from = file?.path();
+            fs::copy(&from, self.pc.path(DEPLOY).join(from.file_name().unwrap_or_default()))?;
+        }
+        Ok(self.pc.path(DEPLOY))
+    }
+
+    /// An administrator installs the connector's MSI without being there, with these properties: nothing is asked.
     ///
     /// # Errors
     /// What Windows Installer says; the error shows the end of its log.
-    pub fn install(&self, msi: &Path, about_the_site: &Path) -> Result<()> {
+    pub fn install(&self, folder: &Path, version: &str, properties: &[(&str, &Path)]) -> Result<()> {
+        let msi = folder.join(format!("lockstep-connector-{version}-x64.msi"));
         let log = self.pc.path(DEPLOY).join("msiexec.log");
-        let mut words = format!("/i \"{}\" /qn /norestart /l*v {}", self.pc.windows(msi), self.pc.windows(&log));
-        for (property, file) in [("SITEJSON", "site.json"), ("ROOTJSON", "root.json")] {
-            fs::copy(about_the_site.join(file), self.pc.path(DEPLOY).join(file))?;
-            words.push_str(&format!(r" {property}={DEPLOY}\{file}"));
+        let mut words = format!("/i \"{}\" /qn /norestart /l*v {}", self.pc.windows(&msi), self.pc.windows(&log));
+        for (property, file) in properties {
+            words.push_str(&format!(" {property}=\"{}\"", self.pc.windows(file)));
         }
         let code = self.pc.msiexec(&words)?;
         ensure!(code == 0, "{}: msiexec {words} ended with {code}:\n{}", self.name, utf16(&log));
         Ok(())
     }
 
-    /// The user unpacks the connector for themselves, without an administrator.
+    /// The user takes the connector for themselves, without an administrator: the program alone, and what the page's download says
+    /// about the site.
     ///
     /// # Errors
-    /// From the disk.
-    pub fn install_connector_without_updater(&mut self, shipped: &Shipped, about_the_site: &Path) -> Result<()> {
-        let folder = self.pc.path(OWN);
+    /// When the page offers no download.
+    pub fn install_connector_without_updater(&self, shipped: &Shipped, site: &Site) -> Result<()> {
+        let (download, folder) = (self.download(site, &shipped.connector)?, self.pc.path(OWN));
         fs::create_dir_all(folder.join("bin"))?;
         fs::copy(shipped.programs.join("lockstep-connector.exe"), folder.join("bin/lockstep-connector.exe"))?;
         for file in ["site.json", "root.json"] {
-            fs::copy(about_the_site.join(file), folder.join(file))?;
+            fs::copy(download.join(file), folder.join(file))?;
         }
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! The main job, with Windows PCs. Every step checks what it claims, so a story that differs from this one ends with an error;
 //! the steps' numbers are those of the [story with Linux PCs](crate::story::play).
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{pc::Pc, shipped::shipped};
+use super::{
+    pc::Pc,
+    shipped::{msi, shipped},
+};
 use crate::{
     dist::windows::Shipped,
     mail_rig::{DOMAIN, MailRig},
@@ -25,7 +28,7 @@ use crate::{
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// The people of the story: account, PC.
-const PEOPLE: [(&str, &str); 3] = [("alice", "WIN-READY"), ("bob", "WIN-REFUSES"), ("carol", "WIN-ACCEPTS")];
+const PEOPLE: [(&str, &str); 3] = [("alice", "WIN-READY"), ("bob", "WIN-REFUSES"), ("carol", "WIN-ALONE")];
 
 /// Everything in the story.
 #[derive(Debug)]
@@ -36,15 +39,13 @@ pub struct World {
     pub site: Site,
     /// Connector and updater installed from an MSI, unattended.
     pub ready: Pc,
-    /// Connector without updater, whose user answers the prompt with no.
+    /// Connector without updater, whose user answers the prompt with no; later an administrator installs the page's package.
     pub refuses: Pc,
-    /// Connector without updater, where somebody permits it.
-    pub accepts: Pc,
+    /// Connector without updater, where nobody installs one.
+    pub alone: Pc,
     /// The vendor's programs before the move, and after it.
     pub(super) old: Shipped,
     pub(super) new: Shipped,
-    /// What the integration page's download says about the site: `site.json` and `root.json`.
-    pub(super) about_the_site: PathBuf,
     pub(super) ledger: Ledger,
 }
 
@@ -63,14 +64,13 @@ pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(W
     let flipped = world.flip(narrator)?;
     let alice = world.after_the_flip(flipped, narrator)?;
     let offline = world.refused(narrator)?;
-    let carol = world.accepted(narrator)?;
     world.nobody_else_is_blocked(narrator)?;
     let bob = world.later(&offline, narrator)?;
     outcome.kills = world.power_cut(narrator)?;
     world.broken_release(narrator)?;
     world.rows_after(&mut outcome)?;
-    for (row, online) in outcome.rows.iter_mut().zip([alice, bob, carol]) {
-        row.cut_off = CutOff::Seconds(online.duration_since(flipped).as_secs_f64());
+    for (row, online) in [(0, alice), (1, bob)] {
+        outcome.rows[row].cut_off = CutOff::Seconds(online.duration_since(flipped).as_secs_f64());
     }
     Ok((world, outcome))
 }
@@ -81,35 +81,41 @@ impl World {
         narrator.step("1", "The vendor signs releases");
         let mut vendor = Vendor::new(stage.path("vendor"), programs)?;
         let (old, new) = (shipped(programs, OLD)?, shipped(programs, NEW)?);
-        vendor.add_updater(UPDATER)?;
         vendor.release("updater", &old.updater_package()?, &["--server", "*"])?;
-        vendor.release("connector", &old.connector_package()?, &["--server", ">=7.2, <7.3"])?;
+        for file in [old.connector_package()?, msi(&old)?] {
+            vendor.release("connector", &file, &["--server", ">=7.2, <7.3"])?;
+        }
         vendor.publish()?;
-        narrator.say(&format!("Connector {OLD} and updater {UPDATER} for Windows are packed, signed and published."));
+        narrator.say(&format!(
+            "Connector {OLD} and updater {UPDATER} for Windows, packages and MSI, are signed and published."
+        ));
 
         narrator.step("2", &format!("A site at version {OLD}, on Linux"));
         let accounts = PEOPLE.map(|(name, _)| (format!("{name}@{DOMAIN}"), format!("{name}-secret")));
         let mail = MailRig::start(&stage.path("mail"), OLD, &accounts)?;
         let site = Site::start(&stage.path("site"), programs, &mut vendor, mail, NO_WEBMAIL, VersionSource::Probe)?;
         site.wait_for_server_version(OLD)?;
-        let download = format!("lockstep-updater-{UPDATER}-linux-x86_64.tar.gz");
-        let about_the_site = site.install_from_page(&download, &stage.path("download"))?;
         narrator
             .say(&format!("A mail server (Dovecot and Exim) runs as {OLD}, and lockstep-server at {}.", site.url()));
 
-        let [ready, refuses, accepts] = PEOPLE.map(|(name, pc)| Pc::new(pc, &format!("{name}@{DOMAIN}"), &site));
-        let (ready, refuses, accepts) = (ready?, refuses?, accepts?);
-        Ok(Self { vendor, site, ready, refuses, accepts, old, new, about_the_site, ledger: Ledger::default() })
+        let [ready, refuses, alone] = PEOPLE.map(|(name, pc)| Pc::new(pc, &format!("{name}@{DOMAIN}"), &site));
+        let (ready, refuses, alone) = (ready?, refuses?, alone?);
+        Ok(Self { vendor, site, ready, refuses, alone, old, new, ledger: Ledger::default() })
     }
 
     /// Everybody, in the order of the story.
     pub fn pcs(&self) -> [&Pc; 3] {
-        [&self.ready, &self.refuses, &self.accepts]
+        [&self.ready, &self.refuses, &self.alone]
+    }
+
+    /// Those that upgrade by themselves.
+    pub(super) fn with_updater(&self) -> Vec<&Pc> {
+        self.pcs().into_iter().filter(|pc| pc.has_updater()).collect()
     }
 
     /// Each of these sends to the next, and everybody receives.
     pub(super) fn mail_in_a_circle(&mut self, names: &[&str]) -> Result<()> {
-        let pcs = [&self.ready, &self.refuses, &self.accepts];
+        let pcs = [&self.ready, &self.refuses, &self.alone];
         let pcs: Vec<&Pc> = pcs.into_iter().filter(|pc| names.contains(&pc.name.as_str())).collect();
         let people: Vec<_> = pcs.iter().map(|pc| Ok((pc.user.as_str(), pc.mail_program()?))).collect::<Result<_>>()?;
         let logs = || pcs.iter().map(|pc| pc.logs()).collect::<Vec<_>>().join("\n");

@@ -22,13 +22,21 @@ pub fn prepare(programs: &Programs) -> Result<()> {
     let bar = spinner("packing the programs for Windows");
     let (old, new) = (shipped(programs, OLD)?, shipped(programs, NEW)?);
     std::thread::scope(|scope| {
-        let newer = scope.spawn(|| new.connector_package());
-        msi(&old, Kind::Connector)?;
-        msi(&old, Kind::Updater)?;
-        newer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let updater = scope.spawn(|| old.updater_package());
+        old.connector_package()?;
+        new.connector_package()?;
+        let updater = joined(updater)?;
+        link(&updater, &new.programs.join(updater.file_name().unwrap_or_default()))?;
+        let newer = scope.spawn(|| msi(&new));
+        msi(&old)?;
+        joined(newer)
     })?;
     bar.finish_and_clear();
     Ok(())
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The Windows programs with the connector of a version, in a folder of their own that stays, with the packages made from them.
@@ -50,21 +58,17 @@ pub fn shipped(programs: &Programs, connector: &str) -> Result<Shipped> {
     })
 }
 
-/// The MSI, made unless it is there and no older than what it is made of.
+/// The connector's MSI, made unless it is there and newer than what it is made of.
 ///
 /// # Errors
 /// When a tool fails.
-pub fn msi(shipped: &Shipped, kind: Kind) -> Result<PathBuf> {
-    let version = if kind == Kind::Updater { &shipped.updater } else { &shipped.connector };
-    let made = shipped.programs.join(format!("{}-{version}-x64.msi", kind.name()));
+pub fn msi(shipped: &Shipped) -> Result<PathBuf> {
+    let made = shipped.programs.join(format!("{}-{}-x64.msi", Kind::Connector.name(), shipped.connector));
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified());
-    let mut newest = vec![changed(&shipped.updater_package()?)?];
-    if kind == Kind::Connector {
-        newest.push(changed(&shipped.connector_package()?)?);
-    }
-    match (changed(&made), newest.into_iter().max()) {
-        (Ok(there), Some(newest)) if there > newest => Ok(made),
-        _ => shipped.msi(kind, &shipped.programs),
+    let newest = changed(&shipped.updater_package()?)?.max(changed(&shipped.connector_package()?)?);
+    match changed(&made) {
+        Ok(there) if there > newest => Ok(made),
+        _ => shipped.msi(Kind::Connector, &shipped.programs),
     }
 }
 

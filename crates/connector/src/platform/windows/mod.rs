@@ -49,7 +49,6 @@ pub fn user_number() -> u32 {
     sid.and_then(|sid| sid.rsplit('-').next()).and_then(|rid| rid.parse().ok()).unwrap_or(FIRST_USER)
 }
 
-
 /// The system's keyring: the Credential Manager, where a secret is kept under the user's own key (`CredWrite`).
 ///
 /// # Errors

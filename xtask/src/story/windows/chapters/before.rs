@@ -5,7 +5,6 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    dist::windows::Kind,
     mail_rig::DOMAIN,
     process::wait_until,
     programs::{NEW, OLD},
@@ -22,24 +21,28 @@ impl World {
     /// Step 3: everybody works at the old version.
     pub(in crate::story::windows) fn people_at_work(&mut self, narrator: Narrator) -> Result<()> {
         narrator.step("3", "Each PC with its own host name, network, user and mail account");
-        let package = msi(&self.old, Kind::Connector)?;
-        self.ready.install(&package, &self.about_the_site)?;
+        let download = self.ready.download(&self.site, OLD)?;
+        let share = self.ready.for_administrators(&download)?;
+        let about = [("SITEJSON", &*share.join("site.json")), ("ROOTJSON", &*share.join("root.json"))];
+        self.ready.install(&share, OLD, &about)?;
         self.ready.wait_for_connector(OLD)?;
-        for pc in [&mut self.refuses, &mut self.accepts] {
-            pc.install_connector_without_updater(&self.old, &self.about_the_site)?;
+        for pc in [&self.refuses, &self.alone] {
+            pc.install_connector_without_updater(&self.old, &self.site)?;
         }
-        for pc in [&mut self.ready, &mut self.refuses, &mut self.accepts] {
+        for pc in [&mut self.ready, &mut self.refuses, &mut self.alone] {
             pc.set_up(self.site.mail.password(&pc.user))?;
             pc.sign_in()?;
         }
         for pc in self.pcs() {
             pc.wait_for_gate("online", OLD, SOON)?;
         }
-        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS"])?;
+        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ALONE"])?;
         narrator.say(
-            "WIN-READY got the connector's MSI by `msiexec /qn`: the service runs, has enrolled, and Windows starts",
+            "WIN-READY got the connector's MSI by `msiexec /qn SITEJSON=… ROOTJSON=…`: the service runs, has enrolled, and Windows starts",
         );
-        narrator.say("the connector at sign-in. WIN-REFUSES and WIN-ACCEPTS run the connector alone, as their users unpacked it.");
+        narrator.say(
+            "the connector at sign-in. WIN-REFUSES and WIN-ALONE run the connector alone, as their users unpacked it.",
+        );
         narrator.say("Mail goes both ways on all of them.");
         let listed = self.ready.listed()?;
         ensure!(listed.iter().any(|name| name == "Lockstep Updater"), "the updater is not among {listed:?}");
@@ -49,7 +52,9 @@ impl World {
     /// The vendor publishes the new version, and the site mirrors it.
     pub(in crate::story::windows) fn new_release(&self, narrator: Narrator) -> Result<()> {
         narrator.say(&format!("The vendor publishes connector {NEW}, for servers from 7.3; the site mirrors it."));
-        self.vendor.release("connector", &self.new.connector_package()?, &["--server", ">=7.3, <7.4"])?;
+        for file in [self.new.connector_package()?, msi(&self.new)?] {
+            self.vendor.release("connector", &file, &["--server", ">=7.3, <7.4"])?;
+        }
         self.vendor.publish()?;
         self.site.must_lockstep(&["refresh"]).map(drop)
     }
@@ -93,7 +98,7 @@ impl World {
             rows.iter().map(|r| (text(r, "user"), text(r, "pc"), text(r, "readiness"))).collect();
         verdicts.sort();
         let expected =
-            [("alice", "WIN-READY", "ready"), ("bob", "WIN-REFUSES", "cut-off"), ("carol", "WIN-ACCEPTS", "cut-off")];
+            [("alice", "WIN-READY", "ready"), ("bob", "WIN-REFUSES", "cut-off"), ("carol", "WIN-ALONE", "cut-off")];
         let expected =
             expected.map(|(user, pc, verdict)| (format!("{user}@{DOMAIN}"), pc.to_owned(), verdict.to_owned()));
         ensure!(verdicts == expected, "preflight says {verdicts:?}");

@@ -9,7 +9,10 @@ use crate::{
     programs::NEW,
     story::{
         narrator::Narrator,
-        windows::play::{SOON, World},
+        windows::{
+            pc::Pc,
+            play::{SOON, World},
+        },
     },
 };
 
@@ -41,7 +44,7 @@ impl World {
         self.vendor.add_folder("connector", BROKEN, &work.path().join("tree"), &pack, &terms)?;
         self.vendor.publish()?;
         self.site.must_lockstep(&["refresh"])?;
-        for pc in self.pcs() {
+        for pc in self.with_updater() {
             let failed = || {
                 let connector = pc.updater_status()?["products"]["connector"].clone();
                 Ok((connector["failed"][0]["version"] == BROKEN).then_some(connector))
@@ -53,12 +56,13 @@ impl World {
         wait_until("the site knows", SOON, || {
             let status = self.site.status()?;
             let devices = status["devices"].as_array().context("no devices")?;
-            Ok(devices.iter().all(|d| d.to_string().contains("self-check")).then_some(()))
+            let told = |pc: &&Pc| devices.iter().any(|d| d["pc"] == *pc.name && d.to_string().contains("self-check"));
+            Ok(self.with_updater().iter().all(told).then_some(()))
         })?;
-        for pc in self.pcs() {
+        for pc in self.with_updater() {
             pc.wait_for_gate("online", NEW, SOON)?;
         }
-        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS"])?;
+        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES"])?;
         narrator.say(&format!(
             "Each PC tried it, went back to {NEW} and remembers; the site sees why. Nobody's mail noticed."
         ));

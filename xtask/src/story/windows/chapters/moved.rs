@@ -1,12 +1,12 @@
-//! Steps 7, 8, 12 and 16: the cut-over, the PC that was ready, and the one where the prompt is permitted.
+//! Steps 7, 8 and 16: the cut-over, and the PC that was ready.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use wine_rig::Answer;
 
 use crate::{
     process::wait_until,
-    programs::{NEW, OLD},
+    programs::NEW,
     story::{
         narrator::Narrator,
         windows::play::{SOON, World},
@@ -17,9 +17,10 @@ impl World {
     pub(in crate::story::windows) fn flip(&mut self, narrator: Narrator) -> Result<Timestamp> {
         narrator.step("7", "The cut-over");
         // Whoever sits before these PCs, and what they will answer.
-        self.refuses.pc.answer_prompts(Answer::No)?;
-        self.accepts.pc.answer_prompts(Answer::Yes)?;
-        for pc in [&self.refuses, &self.accepts] {
+        for pc in [&self.refuses, &self.alone] {
+            pc.pc.answer_prompts(Answer::No)?;
+        }
+        for pc in [&self.refuses, &self.alone] {
             ensure!(pc.pc.asked()?.is_empty(), "{}: asked before it was necessary: {:?}", pc.name, pc.pc.asked());
         }
         let unasked = self.site.lockstep(&["cut-over", "--to", NEW])?;
@@ -50,26 +51,6 @@ impl World {
             self.ready.mail_program()?.wait_for("INBOX", &subject, SOON)?;
         }
         narrator.say(&format!("Its schema is {schema}, and every message is there, exactly once."));
-        Ok(online)
-    }
-
-    /// The prompt is permitted: the verified copy is installed, and the machine's connector goes on with the same mailbox.
-    pub(in crate::story::windows) fn accepted(&mut self, narrator: Narrator) -> Result<Timestamp> {
-        narrator.step("12", "WIN-ACCEPTS: the prompt is permitted");
-        let online = self.accepts.wait_for_gate("online", NEW, SOON)?;
-        ensure!(self.accepts.has_updater(), "there is an updater");
-        ensure!(self.accepts.active_version().as_deref() == Some(NEW), "{NEW} is installed for the machine");
-        self.accepts.was_asked_properly()?;
-        wait_until("the service answers", SOON, || Ok(self.accepts.updater_status().ok()))
-            .with_context(|| self.accepts.logs())?;
-        for subject in self.ledger.subjects_to(&self.accepts.user) {
-            self.accepts.mail_program()?.wait_for("INBOX", &subject, SOON)?;
-        }
-        self.mail_in_a_circle(&["WIN-READY", "WIN-ACCEPTS"])?;
-        narrator.say(&format!(
-            "ShellExecuteEx \"runas\" started the vendor's installer; updater and connector {NEW} were installed from the copy that"
-        ));
-        narrator.say(&format!("it verified, and the service runs. {OLD}'s mailbox stayed; mail goes both ways."));
         Ok(online)
     }
 }

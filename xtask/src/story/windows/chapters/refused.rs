@@ -1,5 +1,4 @@
-//! Steps 10, 11, 13 and 9: the prompt is answered with no, nobody else is blocked; later the updater is installed from its package,
-//! and the power fails.
+//! Steps 10, 11, 13 and 9: the prompt is answered with no, nobody else is blocked; later the page's package is installed, and the power fails.
 
 use std::time::Duration;
 
@@ -7,16 +6,12 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 
 use crate::{
-    dist::windows::Kind,
     mail_client::MailClient,
     process::wait_until,
     programs::{NEW, OLD},
     story::{
         narrator::Narrator,
-        windows::{
-            play::{SOON, World},
-            shipped::msi,
-        },
+        windows::play::{SOON, World},
     },
 };
 
@@ -77,33 +72,34 @@ impl World {
         ensure!(MailClient::direct(&self.site.mail, &self.refuses.user).can_log_in(), "another mail program of bob's");
         let printed = self.site.must_lockstep(&["warn", "--now"])?;
         let named: Vec<&str> = printed.lines().filter_map(|l| l.split_once("User ").map(|(_, rest)| rest)).collect();
-        ensure!(
-            named == [format!("{} does not have installed Lockstep Updater.", self.refuses.user)],
-            "the report names {named:?}"
-        );
+        let cut_off = [&self.refuses.user, &self.alone.user];
+        let expected = cut_off.map(|user| format!("{user} does not have installed Lockstep Updater."));
+        ensure!(named == expected, "the report names {named:?}");
         let cut_off = || {
             let rows = self.site.readiness(NEW)?;
             let cut: Vec<&str> = rows.iter().filter(|(_, r, _)| r == "cut-off").map(|(user, ..)| &**user).collect();
-            Ok((cut == [&*self.refuses.user]).then_some(()))
+            Ok((cut == [&*self.refuses.user, &*self.alone.user]).then_some(()))
         };
-        wait_until("bob alone is cut off", SOON, cut_off)?;
-        narrator.say("bob's other mail programs go on. The report and the preflight name him, and nobody else:");
+        wait_until("bob and carol are cut off", SOON, cut_off)?;
+        narrator
+            .say("bob's other mail programs go on. The report and the preflight name him and carol, and nobody else:");
         narrator.show("lockstep warn --now", &printed);
         Ok(())
     }
 
-    /// An administrator installs the updater's package on WIN-REFUSES after all; everything that was kept arrives, exactly once.
+    /// An administrator installs the connector again from the integration page after all; everything that was kept arrives, exactly once.
     pub(in crate::story::windows) fn later(&mut self, offline: &Offline, narrator: Narrator) -> Result<Timestamp> {
-        narrator.step("13", "Later: an administrator installs the updater's package on WIN-REFUSES");
-        let package = msi(&self.old, Kind::Updater)?;
-        self.refuses.install(&package, &self.about_the_site)?;
+        narrator.step("13", "Later: an administrator installs the page's package on WIN-REFUSES");
+        let download = self.refuses.download(&self.site, NEW)?;
+        // As by a double click: nothing is said, and the site's files lie beside it.
+        self.refuses.install(&download, NEW, &[])?;
         self.refuses.wait_for_connector(NEW)?;
         let online = self.refuses.wait_for_gate("online", NEW, SOON)?;
         MailClient::direct(&self.site.mail, &self.ready.user).wait_for("INBOX", &offline.to_alice, SOON)?;
         self.refuses.mail_program()?.wait_for("INBOX", &offline.to_bob, SOON)?;
-        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS"])?;
+        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES"])?;
         narrator.say(&format!(
-            "Its service has fetched connector {NEW}, which goes on with bob's mailbox and is online. What had waited"
+            "The page's MSI knew the site from the file beside it; connector {NEW} goes on with bob's mailbox and is online. What had waited"
         ));
         narrator.say("was sent, and what was written to him is there: each exactly once.");
         Ok(online)
@@ -112,7 +108,7 @@ impl World {
     /// The power of each PC fails; after it Windows starts service and connector by itself.
     pub(in crate::story::windows) fn power_cut(&mut self, narrator: Narrator) -> Result<usize> {
         narrator.step("9, 14", "The power fails, and comes back");
-        for pc in [&mut self.refuses, &mut self.accepts] {
+        for pc in [&mut self.ready, &mut self.refuses] {
             let before = pc.status()?["pid"].clone();
             pc.power_cut()?;
             let again = || Ok((pc.status()?["pid"] != before).then_some(()));
@@ -121,7 +117,7 @@ impl World {
             pc.wait_for_gate("online", NEW, SOON)?;
             wait_until("the service answers", SOON, || Ok(pc.updater_status().ok())).with_context(|| pc.logs())?;
         }
-        self.mail_in_a_circle(&["WIN-REFUSES", "WIN-ACCEPTS"])?;
+        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES"])?;
         narrator
             .say("Windows starts the service, and at sign-in the connector; both are online, and mail goes both ways.");
         Ok(2)
