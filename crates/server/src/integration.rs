@@ -4,7 +4,6 @@
 mod bundle;
 mod offers;
 mod visitor;
-mod zip;
 
 use askama::Template;
 use axum::{

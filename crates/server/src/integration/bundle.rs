@@ -19,7 +19,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -30,8 +30,8 @@ use release::{
     tuf::{MetadataFile, Mismatch, Verifier, consistent_target_path},
 };
 use sha2::{Digest, Sha256};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::zip::Zip;
 use crate::{app::App, mirror::Served, platform};
 
 /// Part of every fingerprint: archives of another form are made anew.
@@ -194,14 +194,14 @@ fn make(directory: &Path, file: &Path, wanted: &Wanted, profile: &[u8], root: &[
     let mut archive = tempfile::NamedTempFile::new_in(directory).map_err(failed(directory))?;
     let out = io::BufWriter::new(archive.as_file_mut());
     if let Form::Zip(installer) = &wanted.form {
-        let mut zip = Zip::new(out);
+        let mut zip = ZipWriter::new(out);
         for part in &wanted.parts {
-            zip.add(&format!("{}/{installer}", wanted.folder), &part.read()?).map_err(failed(file))?;
+            add_to_zip(&mut zip, &format!("{}/{installer}", wanted.folder), &part.read()?).map_err(failed(file))?;
         }
         for (name, bytes) in [("root.json", root), ("site.json", profile)] {
-            zip.add(&format!("{}/{name}", wanted.folder), bytes).map_err(failed(file))?;
+            add_to_zip(&mut zip, &format!("{}/{name}", wanted.folder), bytes).map_err(failed(file))?;
         }
-        zip.finish().and_then(|mut out| out.flush()).map_err(failed(file))?;
+        zip.finish().map_err(io::Error::from).and_then(|mut out| out.flush()).map_err(failed(file))?;
     } else {
         let mut tar = tar::Builder::new(GzBuilder::new().mtime(0).write(out, Compression::default()));
         add_all(&mut tar, directory, wanted, profile, root)?;
@@ -212,6 +212,16 @@ fn make(directory: &Path, file: &Path, wanted: &Wanted, profile: &[u8], root: &[
     archive.persist(file).map_err(|e| BundleError::File { path: file.to_owned(), source: e.error })?;
     drop_older(directory, file, &wanted.name);
     Ok(())
+}
+
+/// Stored as it is, since an MSI is compressed already, and without a time: the same content gives the same bytes.
+fn add_to_zip(zip: &mut ZipWriter<impl Write + Seek>, name: &str, content: &[u8]) -> io::Result<()> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o644);
+    zip.start_file(name, options)?;
+    zip.write_all(content)
 }
 
 fn add_all(
