@@ -2,7 +2,11 @@
 
 use std::process::Command;
 
-use xtask::{dist::windows::console::has_console, process::must, programs::windows_programs};
+use xtask::{
+    dist::windows::console::{has_console, setup_program},
+    process::must,
+    programs::windows_programs,
+};
 
 /// Libraries that the programs name. All of them are Windows' own; another one would have to be shipped, or would be looked for in the
 /// program's folder and could be planted there.
@@ -33,11 +37,10 @@ fn no_black_window_at_sign_in_or_in_session_0() {
         assert!(!console(name), "{name}");
     }
     let dir = tempfile::tempdir().unwrap();
-    std::fs::copy(windows_programs().join("lockstep-updater.exe"), dir.path().join("lockstep-updater.exe")).unwrap();
-    xtask::dist::windows::console::setup_program(dir.path()).unwrap();
-    assert!(!has_console(&dir.path().join("lockstep-setup.exe")).unwrap());
-    let [own, setup] =
-        ["updater", "setup"].map(|n| std::fs::read(dir.path().join(format!("lockstep-{n}.exe"))).unwrap());
+    let (updater, setup) = (windows_programs().join("lockstep-updater.exe"), dir.path().join("lockstep-setup.exe"));
+    setup_program(&updater, &setup).unwrap();
+    assert!(!has_console(&setup).unwrap());
+    let [own, setup] = [updater, setup].map(|program| std::fs::read(program).unwrap());
     assert_eq!(own.iter().zip(&setup).filter(|(a, b)| a != b).count(), 1, "the same program but for that");
 }
 

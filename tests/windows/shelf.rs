@@ -11,7 +11,7 @@ use protocol::product::Platform;
 use release::package::{Description, FileEntry, MAGIC, Manifest};
 use sha2::{Digest, Sha256};
 use xtask::{
-    dist::windows::{Kind, Shipped, console::setup_program},
+    dist::windows::{Kind, Shipped},
     programs::{Profile, Programs, target, windows_programs},
 };
 
@@ -49,7 +49,6 @@ fn package(kind: Kind, updater: &str, connector: &str) -> PathBuf {
             fs::copy(programs.join(name), shelf.join(name)).unwrap();
         }
     }
-    setup_program(&shelf).unwrap();
     for (product, version, names, check) in
         [("updater", updater, &UPDATER[..], None), ("connector", connector, &CONNECTOR, Some("self-check"))]
     {

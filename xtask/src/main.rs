@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::demo::Wishes;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Lockstep's chores", arg_required_else_help = true)]
@@ -26,6 +27,9 @@ enum Chore {
         /// Play on what has been built before
         #[arg(long)]
         built: bool,
+        /// With Windows PCs, under Wine
+        #[arg(long)]
+        windows: bool,
     },
     /// All set-up, and every test
     Test {
@@ -120,7 +124,7 @@ enum Figure {
 
 fn main() -> Result<()> {
     match Arguments::parse().chore {
-        Chore::Demo { keep, built } => xtask::demo::demo(keep, built),
+        Chore::Demo { keep, built, windows } => xtask::demo::demo(Wishes { keep, built, windows }),
         Chore::Test { arguments } => xtask::tests::test(&arguments),
         Chore::Dist { version, out, debian, windows, sign, certificates, pkcs11_module, timestamp } => {
             use xtask::dist::{

@@ -9,6 +9,7 @@ use crate::{
     packages::{self, is_root},
     process::must,
     programs::{self, Profile, Programs, cargo, spinner},
+    story::windows::shipped,
     workspace,
 };
 
@@ -25,8 +26,9 @@ pub fn test(arguments: &[String]) -> Result<()> {
         "the tests need root, because they run each PC's updater as root and its user as another; use sudo"
     );
     system_parts()?;
-    Programs::build(Profile::Dev)?;
+    let built = Programs::build(Profile::Dev)?;
     programs::build_for_windows()?;
+    shipped::prepare(&built)?;
     let mut nextest = cargo();
     nextest.args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(arguments);
     if !is_root() {

@@ -287,6 +287,20 @@ impl GateMachine {
             None => " Meanwhile use the WebMail or any other mail program.".to_owned(),
         };
         let kept = "Mail that is here can be read; changes and outgoing mail are kept and go out afterwards.";
+        let installed = match &self.updater {
+            Updater::Present(product) => product.installed.as_ref(),
+            Updater::Missing => None,
+        };
+        // Another user of this computer has agreed to it: that restarts nobody else's connector.
+        if self.gate == Gate::Upgrading
+            && let Some(needed) = verdict.needed.as_ref().filter(|needed| installed == Some(*needed))
+        {
+            return format!(
+                "Upgrading: the connector {} does not work with the mail server any more; {needed} is installed and takes \
+                 over by itself, or at once when you want it: {}. {kept}",
+                self.running, HERE.consent
+            );
+        }
         if self.gate == Gate::Upgrading {
             return format!(
                 "Upgrading: the connector {} does not work with the mail server any more, {needs}, and it is being \
@@ -520,6 +534,10 @@ mod tests {
         gate.installer(None, at(6));
         gate.updater(present(DeviceState::Staging), at(6));
         insta::assert_snapshot!("notice_upgrading", gate.notice().unwrap());
+        let installed = ProductState { installed: Some(version("7.3.0")), ..ProductState::default() };
+        gate.updater(Updater::Present(Box::new(installed)), at(6));
+        let told = gate.notice().unwrap();
+        assert!(told.contains("7.3.0 is installed and takes over by itself") && told.contains(HERE.consent), "{told}");
         gate.updater(present(DeviceState::AwaitingConsent), at(6));
         insta::assert_snapshot!("notice_awaiting_consent", gate.notice().unwrap());
         let failed = ProductState {

@@ -90,7 +90,8 @@ pub fn find(root: &Path, program: &Path) -> Result<Found, ProfileError> {
 
 /// The PC's name: what `ROOT/etc/hostname` says if there is one, else what the system says.
 pub fn hostname(root: &Path) -> String {
-    let written = std::fs::read_to_string(root.join("etc/hostname")).unwrap_or_default();
+    let file = crate::platform::hostname_file(root);
+    let written = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
     // hostname(5): comments start with '#'.
     let written = written.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     written.map(str::to_owned).unwrap_or_else(crate::platform::hostname)

@@ -225,6 +225,102 @@ async fn without_an_updater_it_is_refused_once_and_later_makes_room_for_the_mach
     assert_eq!(inbox(&after), 1, "with the same mail");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_removed_from_the_account_and_mail_only_when_that_is_said() {
+    let rig = MailRig::start();
+    rig.append(ALICE, "INBOX", &message("hello"));
+    let site = site_of(&rig).await;
+    let mut pc = WindowsPc::new("conn-remove", &site.profile(), None, None);
+    pc.set_up(&rig, &[]);
+    let (data, password) = (pc.data(), pc.password.clone());
+    let mut running = pc.start();
+    pc.wait_for("mail", |s| online(s) && inbox(s) == 1);
+
+    // It asks the running one to end, in the same session.
+    let kept = pc.says(&["remove", "--keep-mail"]);
+    let said = String::from_utf8_lossy(&kept.stdout).into_owned();
+    assert!(kept.status.success() && said.contains("Your mail is still in"), "{said}\n{}", pc.log());
+    wait_until("its end", LONG, || Ok((!running.is_running()).then_some(()))).unwrap();
+    assert_eq!(running.exit_code(), Some(Some(0)));
+    let mut left: Vec<_> =
+        fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    // The database's journal is part of it.
+    left.retain(|name| !name.starts_with("mail.sqlite-"));
+    assert_eq!(left, ["account.json", "mail.sqlite"]);
+    let run = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run";
+    assert_eq!(pc.pc.registry_text(run, "Lockstep Connector").unwrap(), None, "it starts no more");
+
+    pc.set_up(&rig, &[]);
+    assert_ne!(pc.password, password, "the Credential Manager had nothing of it any more");
+    let mut running = pc.start();
+    pc.wait_for("the mail that was kept", |s| online(s) && inbox(s) == 1);
+    let gone = pc.says(&["remove", "--delete-mail"]);
+    assert!(gone.status.success(), "{}", String::from_utf8_lossy(&gone.stderr));
+    wait_until("its end", LONG, || Ok((!running.is_running()).then_some(()))).unwrap();
+    assert!(
+        !data.exists(),
+        "{:?}",
+        fs::read_dir(&data).map(|d| d.flatten().map(|e| e.file_name()).collect::<Vec<_>>())
+    );
+    assert_eq!(rig.count(ALICE, "INBOX", "ALL"), 1, "the mail on the mail server is as it was");
+}
+
+/// Threat 20: the current directory, PATH and TEMP are an attacker's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_programs_and_libraries_are_neither_run_nor_loaded() {
+    let rig = MailRig::start();
+    let site = site_of(&rig).await;
+    let mut pc = WindowsPc::new("conn-traps", &site.profile(), None, None);
+    pc.set_up(&rig, &[]);
+    let c = pc.pc.c();
+    let traps = c.join("traps");
+    fs::create_dir(&traps).unwrap();
+    let trap = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/trap.c");
+    let (library, program) = (c.join("trap.dll"), c.join("trap.exe"));
+    compile(trap, &library, &["-shared"]);
+    compile(trap, &program, &[]);
+    let listed = Command::new("x86_64-w64-mingw32-objdump").arg("-p").arg(pc.pc.path(EXE)).output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let named = listed.lines().filter_map(|line| line.trim().strip_prefix("DLL Name: "));
+    let usual =
+        ["version.dll", "cryptsp.dll", "dbghelp.dll", "profapi.dll", "uxtheme.dll", "dwmapi.dll", "planted.dll"];
+    let names: Vec<_> = named.chain(usual).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        fs::copy(&library, traps.join(name)).unwrap();
+    }
+    for name in ["cmd", "explorer", "rundll32", "lockstep-updater", "lockstep-launcher"] {
+        fs::copy(&program, traps.join(format!("{name}.exe"))).unwrap();
+    }
+    let owned = c.join("owned");
+    let trapped = |line: &str| {
+        let script = format!(
+            "@echo off\r\ncd /d C:\\traps\r\nset PATH=C:\\traps;%PATH%\r\nset TEMP=C:\\traps\r\nset TMP=C:\\traps\r\n{line}\r\n"
+        );
+        fs::write(c.join("trapped.cmd"), script).unwrap();
+        pc.pc.run_line(r"C:\windows\system32\cmd.exe /c C:\trapped.cmd").unwrap()
+    };
+    trapped(r"C:\trap.exe planted.dll");
+    assert!(owned.exists(), "the trap works: who loads by a plain name is caught");
+    fs::remove_file(&owned).unwrap();
+    for (command, says) in [("self-check", "can run here"), ("status", "of alice"), ("diagnostics", "diagnostics")] {
+        let ran = trapped(&format!("{EXE} {command}"));
+        assert!(ran.stdout.contains(says), "{command}: {}{}", ran.stdout, ran.stderr);
+        assert!(!owned.exists(), "{command}");
+    }
+    // The program itself, with its icon and its servers.
+    fs::write(c.join("run.cmd"), format!("@cd /d C:\\traps\r\n@set PATH=C:\\traps;%PATH%\r\n@{EXE} run\r\n")).unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let words = ["/c", r"C:\run.cmd"];
+    let mut running = pc.pc.spawn("the connector", r"C:\windows\system32\cmd.exe", &words, log.path()).unwrap();
+    pc.wait_for("online", online);
+    assert!(!owned.exists());
+    assert!(pc.says(&["remove", "--keep-mail"]).status.success());
+    wait_until("its end", LONG, || Ok((!running.is_running()).then_some(()))).unwrap();
+    assert!(!owned.exists());
+}
+
 /// Kilobytes.
 fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -17,6 +17,7 @@ pub struct MailClient {
     login: String,
     user: String,
     certificate: Option<std::path::PathBuf>,
+    within: Vec<String>,
 }
 
 impl MailClient {
@@ -28,6 +29,7 @@ impl MailClient {
             login: format!("{user}:{}", rig.password(user)),
             user: user.into(),
             certificate: Some(rig.certificate()),
+            within: Vec::new(),
         }
     }
 
@@ -39,7 +41,14 @@ impl MailClient {
             login: format!("{user}:{password}"),
             user: user.into(),
             certificate: None,
+            within: Vec::new(),
         }
+    }
+
+    /// The same client in another network: these words start a program there.
+    #[must_use]
+    pub fn within(self, words: Vec<String>) -> Self {
+        Self { within: words, ..self }
     }
 
     /// Sends a message.
@@ -175,8 +184,9 @@ impl MailClient {
     }
 
     fn curl(&self) -> Command {
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "20", "--user", &self.login]);
+        let mut words = self.within.iter().map(String::as_str).chain(["curl"]);
+        let mut curl = Command::new(words.next().unwrap_or("curl"));
+        curl.args(words).args(["-sS", "--max-time", "20", "--user", &self.login]);
         if let Some(certificate) = &self.certificate {
             curl.arg("--cacert").arg(certificate);
         }

@@ -59,7 +59,10 @@ pub async fn check(socket: &Path, limit: Duration, quiet: bool) -> anyhow::Resul
         }
         if Instant::now() > end {
             view.finish();
-            bail!("not finished after {} seconds; it goes on by itself: see lockstep-updater status", limit.as_secs());
+            bail!(
+                "not finished after {} seconds; it goes on by itself, as the command `status` shows",
+                limit.as_secs()
+            );
         }
         sleep(PACE).await;
     }

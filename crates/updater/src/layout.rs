@@ -131,6 +131,11 @@ impl Layout {
         self.products().join(SUPERVISOR_DIR).join(program("lockstep-supervisor"))
     }
 
+    /// What starts users' programs, which no version replaces either: on Windows, where a version's own is called otherwise each time.
+    pub fn launcher(&self) -> Option<PathBuf> {
+        cfg!(windows).then(|| self.products().join(LAUNCHER_DIR).join(program("lockstep-launcher")))
+    }
+
     /// Held by the one service that runs.
     pub fn lock(&self) -> PathBuf {
         self.state_dir().join("lock")
@@ -203,9 +208,10 @@ impl Layout {
         lockstep_client::socket(&self.root)
     }
 
-    /// The file that holds the PC's name.
-    pub fn hostname(&self) -> PathBuf {
-        self.below(&["etc", "hostname"])
+    /// The file that holds the PC's name. `None`: there is none on a whole Windows computer, where anybody may make folders beside
+    /// the system's.
+    pub fn hostname(&self) -> Option<PathBuf> {
+        self.known.is_none().then(|| self.below(&["etc", "hostname"]))
     }
 
     fn below(&self, names: &[&str]) -> PathBuf {

@@ -272,7 +272,11 @@ fn install_here(root: &Path, json: bool) -> anyhow::Result<()> {
     writeln!(out, "this computer belongs to the site {}", status::printable(&installed.site))?;
     let program = installed.program.display();
     match installed.service {
-        install::Service::Started => writeln!(out, "the service runs: systemctl status lockstep-updater")?,
+        install::Service::Started => writeln!(
+            out,
+            "the service runs: {}",
+            if cfg!(windows) { "sc query LockstepUpdater" } else { "systemctl status lockstep-updater" }
+        )?,
         install::Service::Told => writeln!(out, "the service was running and goes on with this version")?,
         install::Service::NotRunning => {
             writeln!(out, "start the service, now and with the system, with")?;

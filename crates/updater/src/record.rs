@@ -1,7 +1,12 @@
 //! What the service must remember across restarts, in `state.json`. What can be seen on the disk (installed and staged
 //! versions) is not in it: the disk is asked.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use protocol::{Timestamp, Version, device::FailedVersion, product::ProductId};
 use serde::{Deserialize, Serialize};
@@ -51,9 +56,18 @@ pub struct ProductRecord {
     /// The version that was active when the service last looked: another one since then is an installer's doing.
     #[serde(default)]
     pub active: Option<Version>,
-    /// The version that running programs should restart into.
+    /// The version that running programs should restart into, everybody's.
     #[serde(default)]
     pub restart: Option<Version>,
+    /// Who agreed to `consented`, as the kernel names users.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub consented_by: BTreeSet<String>,
+    /// Whose programs alone should restart into the active version: those who agreed to that.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub restart_for: BTreeSet<String>,
+    /// From when on everybody's should: what is necessary can be put off until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub everybody_at: Option<Timestamp>,
 }
 
 impl ProductRecord {

@@ -226,7 +226,7 @@ fn lock(layout: &Layout) -> Result<fs::File, ServiceError> {
 
 /// The PC's name: what its administrator wrote, else what the kernel has.
 fn hostname(layout: &Layout) -> String {
-    let written = fs::read_to_string(layout.hostname()).unwrap_or_default();
+    let written = layout.hostname().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
     let name = written.lines().next().unwrap_or_default().trim().to_owned();
     let name = if name.is_empty() { platform::kernel_hostname() } else { name };
     name.chars().filter(|c| !c.is_control()).take(protocol::message::MAX_TEXT).collect()

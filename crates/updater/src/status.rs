@@ -74,6 +74,13 @@ fn decided(product: &ProductId, decision: &Explained, now: Timestamp) -> String 
     out + &format!("  by     {by}\n")
 }
 
+/// How a person gets a second try. On Windows no program of ours is in a terminal's search path, and the launcher finds the active version.
+const RETRY: &str = if cfg!(windows) {
+    "\"%ProgramFiles%\\Lockstep\\launcher\\lockstep-launcher\" --once updater -- retry (as an administrator)"
+} else {
+    "lockstep-updater retry"
+};
+
 fn failed(product: &ProductId, failed: &FailedVersion, now: Timestamp) -> String {
     let times = if failed.times > 1 { format!(", {} times", failed.times) } else { String::new() };
     let again = if failed.again {
@@ -82,9 +89,7 @@ fn failed(product: &ProductId, failed: &FailedVersion, now: Timestamp) -> String
         format!("it is tried again after {:.0}, {}", failed.retry_at(), away(failed.retry_at(), now))
     };
     let (version, at, reason) = (&failed.version, failed.at, printable(&failed.reason));
-    format!(
-        "\n{product} {version} was rolled back on {at:.0}{times}: {reason}\n  {again}; at once with: lockstep-updater retry\n"
-    )
+    format!("\n{product} {version} was rolled back on {at:.0}{times}: {reason}\n  {again}; at once with: {RETRY}\n")
 }
 
 fn whole_pc(pc: &PcStatus, now: Timestamp) -> String {

@@ -12,14 +12,18 @@ use mail_rig::process::{must, run};
 use crate::wine_command;
 
 /// Changed when a prefix that was made before will not do any more.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 /// What the tests' PCs have in `system32` that Wine has not.
-const PARTS: [(&str, &str, &[&str]); 2] = [
+const PARTS: [(&str, &str, &[&str]); 4] = [
     ("bcryptprimitives.dll", include_str!("support/bcryptprimitives.c"), &["-shared", "-ladvapi32"]),
     (START, include_str!("support/start.c"), &["-municode"]),
+    (USER, include_str!("support/user.c"), &["-municode"]),
+    ("lockstep-rig-consent.dll", include_str!("support/consent.c"), &["-shared"]),
 ];
 /// Runs a program and tells its whole exit code.
 pub(crate) const START: &str = "lockstep-rig-start.exe";
+/// Runs a program as somebody without an administrator's rights.
+pub(crate) const USER: &str = "lockstep-rig-user.exe";
 
 /// The folder of the base prefix; makes it unless it is there (about 15 seconds).
 ///

@@ -10,6 +10,7 @@
 //! | [`pc`] | a PC: power, files |
 //! | [`run`] | running programs: command lines word for word, whole exit codes |
 //! | [`registry`] | reading and writing its registry |
+//! | [`consent`] | a user without an administrator's rights, and what they are asked |
 //! | [`place`] | a network and a host name of its own |
 //! | [`screen`] | a screen, and pictures of it |
 //!
@@ -20,6 +21,7 @@
 #![cfg(unix)]
 
 pub mod base;
+pub mod consent;
 pub mod pc;
 pub mod place;
 pub mod registry;
@@ -27,6 +29,7 @@ pub mod run;
 pub mod screen;
 
 pub use base::base;
+pub use consent::{Answer, Asked};
 pub use pc::Pc;
 pub use registry::{Key, Value};
 pub use run::Ran;

@@ -59,6 +59,7 @@ impl Pc {
     /// As [`Pc::new`], and when there are no namespaces to be had.
     pub fn apart(name: &str) -> Result<Self> {
         let mut pc = Self::new(name)?;
+        pc.rename(&[("Hostname", name), ("ComputerName", &name.to_uppercase())])?;
         pc.place = Some(Place::new(name, &pc.beside("place"))?);
         Ok(pc)
     }
@@ -122,6 +123,11 @@ impl Pc {
             .as_mut()
             .with_context(|| format!("{} has no network of its own", self.name))?
             .plug(port, &socket, &log)
+    }
+
+    /// The words that start a program of Linux in its network, such as its user's mail program; none where it has none of its own.
+    pub fn within(&self) -> Vec<String> {
+        self.place.as_ref().map(Place::prefix).unwrap_or_default()
     }
 
     /// Pulls every cable.
@@ -217,13 +223,22 @@ impl Pc {
 
     /// Copies would share the number that Windows makes for each installation.
     fn own_machine_guid(&self) -> Result<()> {
+        let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+        self.rename(&[("MachineGuid", uuid.trim())])
+    }
+
+    /// Gives values of the machine's registry that are there other texts, while it is off. Windows keeps its host name there too; a
+    /// start of Wine does not always bring it up to date.
+    fn rename(&self, values: &[(&str, &str)]) -> Result<()> {
         let file = self.dir.join("system.reg");
         let text = fs::read_to_string(&file)?;
-        let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-        let line = format!("\"MachineGuid\"=\"{}\"", uuid.trim());
-        let fresh: Vec<&str> =
-            text.lines().map(|l| if l.starts_with("\"MachineGuid\"=") { line.as_str() } else { l }).collect();
-        Ok(fs::write(&file, fresh.join("\n") + "\n")?)
+        let changed = |line: &str| {
+            let is = |name: &str| line.starts_with(&format!("\"{name}\"=\""));
+            let found = values.iter().find(|(name, _)| is(name));
+            found.map_or_else(|| line.to_owned(), |(name, value)| format!("\"{name}\"=\"{value}\""))
+        };
+        let lines: Vec<String> = text.lines().map(changed).collect();
+        Ok(fs::write(&file, lines.join("\n") + "\n")?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rig itself: PCs that are switched on, run programs, lose power and are told apart.
 #![cfg(unix)]
 
-use wine_rig::{Pc, Screen, Value};
+use wine_rig::{Answer, Asked, Pc, Screen, Value};
 
 const KEY: &str = r"HKLM\Software\LockstepRig";
 
@@ -52,6 +52,8 @@ fn pcs_are_told_apart_and_reach_only_what_is_plugged_in() {
         pc.power_on().unwrap();
         let name = pc.must("cmd", &["/c", "echo %COMPUTERNAME%"]).unwrap();
         assert_eq!(name.trim(), pc.name().to_uppercase());
+        let tcpip = r"HKLM\System\CurrentControlSet\Services\Tcpip\Parameters";
+        assert_eq!(pc.registry_text(tcpip, "Hostname").unwrap().as_deref(), Some(pc.name()));
         ids.push(pc.registry_text(r"HKLM\Software\Microsoft\Cryptography", "MachineGuid").unwrap().unwrap());
     }
     assert_ne!(ids[0], ids[1]);
@@ -67,6 +69,48 @@ fn pcs_are_told_apart_and_reach_only_what_is_plugged_in() {
     assert!(!reach(&pcs[1]));
     pcs[0].unplug();
     assert!(!reach(&pcs[0]));
+}
+
+/// A program that asks for an administrator's rights, with a question before it.
+const ASKING: &str = r#"
+#include <windows.h>
+#include <shellapi.h>
+int wmain(void) {
+    SHELLEXECUTEINFOW order = { .cbSize = sizeof order, .fMask = 0x4540, .lpVerb = L"runas", .nShow = SW_HIDE,
+        .lpFile = L"C:\\windows\\system32\\cmd.exe", .lpParameters = L"/c exit 7", .lpDirectory = L"C:\\windows" };
+    HANDLE own; TOKEN_ELEVATION rights = { 9 }; DWORD size;
+    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &own)) return 90;
+    if (!GetTokenInformation(own, TokenElevation, &rights, sizeof rights, &size) || rights.TokenIsElevated) return 91;
+    if (MessageBoxW(0, L"Shall it\nbe?", L"A question", 0x50041) != IDOK) return 92;
+    if (!ShellExecuteExW(&order)) return GetLastError() == ERROR_CANCELLED ? 23 : 93;
+    DWORD code = 94;
+    WaitForSingleObject(order.hProcess, INFINITE);
+    GetExitCodeProcess(order.hProcess, &code);
+    return (int)code; }
+"#;
+
+#[test]
+fn a_user_without_rights_is_asked_and_the_answer_counts() {
+    let mut pc = Pc::new("rig-consent").unwrap();
+    let source = pc.c().join("asking.c");
+    std::fs::write(&source, ASKING).unwrap();
+    let mut compiler = std::process::Command::new("x86_64-w64-mingw32-gcc");
+    compiler.args(["-Os", "-s", "-municode", "-o"]).arg(pc.c().join("asking.exe")).arg(&source);
+    assert!(compiler.status().unwrap().success());
+    pc.power_on().unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    for (answer, expected) in [(Answer::No, 23), (Answer::Yes, 7)] {
+        pc.answer_prompts(answer).unwrap();
+        let mut asking = pc.spawn_as_user("a program", r"C:\asking.exe", &[], log.path()).unwrap();
+        let code =
+            mail_rig::process::wait_until("its end", std::time::Duration::from_secs(60), || Ok(asking.exit_code()));
+        assert_eq!(code.unwrap(), Some(expected), "{answer:?}");
+    }
+    let question = Asked::Question { title: "A question".into(), text: "Shall it be?".into(), kind: 0x5_0041 };
+    let [verb, file, parameters, directory] =
+        ["runas", r"C:\windows\system32\cmd.exe", "/c exit 7", r"C:\windows"].map(String::from);
+    let prompt = Asked::Prompt { verb, file, parameters, directory, mask: 0x4540, show: 0 };
+    assert_eq!(pc.asked().unwrap(), [question.clone(), prompt.clone(), question, prompt]);
 }
 
 #[test]

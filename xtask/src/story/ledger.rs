@@ -31,6 +31,18 @@ impl Ledger {
         Ok(subject)
     }
 
+    /// Each of these people sends to the next, and everybody receives.
+    ///
+    /// # Errors
+    /// When a message is not accepted, does not come within `limit`, or comes twice.
+    pub fn circle(&mut self, people: &[(&str, &MailClient)], limit: Duration) -> Result<()> {
+        let mut expected = Vec::new();
+        for ((user, client), (next, receives)) in people.iter().zip(people.iter().cycle().skip(1)) {
+            expected.push((receives, self.send(client, user, next)?));
+        }
+        expected.into_iter().try_for_each(|(client, subject)| client.wait_for("INBOX", &subject, limit))
+    }
+
     /// Notes a message that is about to be sent in another way, and gives its subject.
     pub fn note(&mut self, from: &str, to: &str) -> String {
         let subject = format!("message {} of the story", self.mails.len() + 1);

@@ -10,6 +10,7 @@ pub mod pc;
 pub mod play;
 pub mod site;
 pub mod vendor;
+pub mod windows;
 
 use std::{
     fs,

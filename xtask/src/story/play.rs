@@ -202,15 +202,9 @@ impl World {
     pub(super) fn mail_in_a_circle(&mut self, names: &[&str]) -> Result<()> {
         let pcs = [&self.ready, &self.refuses, &self.accepts, &self.away, &self.reinstalls, &self.admin];
         let pcs: Vec<&Pc> = pcs.into_iter().filter(|pc| names.contains(&pc.name.as_str())).collect();
-        let mut expected = Vec::new();
-        for (i, pc) in pcs.iter().enumerate() {
-            let next = pcs[(i + 1) % pcs.len()];
-            expected.push((next, self.ledger.send(pc.mail_program()?, &pc.user, &next.user)?));
-        }
-        for (pc, subject) in expected {
-            pc.mail_program()?.wait_for("INBOX", &subject, SOON).with_context(|| pc.logs())?;
-        }
-        Ok(())
+        let people: Vec<_> = pcs.iter().map(|pc| Ok((pc.user.as_str(), pc.mail_program()?))).collect::<Result<_>>()?;
+        let logs = || pcs.iter().map(|pc| pc.logs()).collect::<Vec<_>>().join("\n");
+        self.ledger.circle(&people, SOON).with_context(logs)
     }
 
     fn rows_before(&self) -> Result<Vec<Row>> {
@@ -219,7 +213,7 @@ impl World {
                 true => state(pc)?,
                 false => format!("{OLDEST}, off"),
             };
-            let mailbox_before = pc_mailbox(&self.site.mail, pc)?;
+            let mailbox_before = mailbox(&self.site.mail, &pc.user)?;
             Ok(Row { user: pc.user.clone(), pc: pc.name.clone(), before, mailbox_before, ..Row::default() })
         };
         self.pcs().into_iter().map(row).collect()
@@ -228,7 +222,7 @@ impl World {
     fn rows_after(&self, outcome: &mut Outcome) -> Result<()> {
         for (pc, row) in self.pcs().into_iter().zip(&mut outcome.rows) {
             row.after = state(pc)?;
-            row.mailbox_after = pc_mailbox(&self.site.mail, pc)?;
+            row.mailbox_after = mailbox(&self.site.mail, &pc.user)?;
             row.sent = self.ledger.sent(&pc.user);
             (row.received, row.lost) = self.ledger.received_and_lost(&self.site.mail, &pc.user);
         }
@@ -241,9 +235,9 @@ fn state(pc: &Pc) -> Result<String> {
     Ok(format!("{} {}", status["version"].as_str().unwrap_or("?"), status["gate"].as_str().unwrap_or("?")))
 }
 
-/// What is in each folder on the mail server.
-fn pc_mailbox(rig: &MailRig, pc: &Pc) -> Result<String> {
-    let mut folders = crate::mail_client::MailClient::direct(rig, &pc.user).folders()?;
+/// What is in each folder of a user on the mail server.
+pub(super) fn mailbox(rig: &MailRig, user: &str) -> Result<String> {
+    let mut folders = crate::mail_client::MailClient::direct(rig, user).folders()?;
     folders.retain(|(_, messages)| *messages > 0);
     folders.sort_by_key(|(name, _)| (name != "INBOX", name.clone()));
     Ok(folders.iter().map(|(name, messages)| format!("{name} {messages}")).collect::<Vec<_>>().join(", "))

@@ -183,6 +183,14 @@ impl Site {
         self.url.rsplit(':').next().unwrap_or_default()
     }
 
+    /// Every port that a PC of the site reaches: `lockstep-server`'s, and the mail server's two.
+    ///
+    /// # Errors
+    /// When the server's address has none.
+    pub fn ports(&self) -> Result<[u16; 3]> {
+        Ok([self.port().parse()?, self.mail.imaps, self.mail.submission])
+    }
+
     /// `lockstep-server`'s own folder.
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")

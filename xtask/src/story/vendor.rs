@@ -135,7 +135,11 @@ impl Vendor {
         self.release(product, &package, terms)
     }
 
-    fn release(&self, product: &str, package: &Path, terms: &[&str]) -> Result<()> {
+    /// Adds a release whose package is made already, with what `lockstep release add` is told of it.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn release(&self, product: &str, package: &Path, terms: &[&str]) -> Result<()> {
         let mut add = self.lockstep(&["release", "add"]);
         must(add.arg("--repo").arg(self.repository()).arg(package).args(["--product", product]).args(terms)).map(drop)
     }

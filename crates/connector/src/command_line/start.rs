@@ -64,7 +64,7 @@ fn log(_data: &Path) {
 
 /// Whether the machine starts this program for everybody, so that no user has to.
 pub(super) fn is_started_by_the_machine(root: &Path, program: &Path) -> bool {
-    platform::MACHINE_STARTS_IT
+    platform::machine_starts_it()
         && (program == per_machine::launcher(root) || per_machine::is_machines_own(root, program))
 }
 

@@ -268,7 +268,11 @@ impl Task {
         match self.installation.install(&payload.program(), version, Terminal::None).await {
             Ok(said) => {
                 tracing::info!(said, "installed");
-                self.show(Some(self.at(Stage::Installed, version, None)));
+                if self.has_updater() {
+                    self.show(Some(self.at(Stage::Installed, version, None)));
+                } else {
+                    self.came_to_nothing(told, version);
+                }
                 if let Err(error) = workshop.clear() {
                     tracing::warn!(%error, "what was installed from cannot be removed");
                 }
@@ -279,6 +283,17 @@ impl Task {
                 self.show(Some(Installer::after(&attempt, self.next(told, &attempt))));
             }
         }
+    }
+
+    /// Remembered as a failure is: else the user would be asked again and again.
+    fn came_to_nothing(&self, told: &Told, version: &Version) {
+        let detail = "the installer ended well, and there is no Lockstep Updater".to_owned();
+        tracing::error!(detail, "not installed");
+        let attempt = Attempt { version: version.clone(), at: clock::now(), outcome: Outcome::Failed, detail };
+        if let Err(error) = memory::save(&self.installation.data, &attempt) {
+            tracing::error!(%error, "this cannot be kept; a restart may ask again sooner");
+        }
+        self.show(Some(Installer::after(&attempt, self.next(told, &attempt))));
     }
 
     fn next(&self, told: &Told, last: &Attempt) -> Option<Timestamp> {

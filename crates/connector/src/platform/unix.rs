@@ -19,7 +19,14 @@ use protocol::Version;
 pub const ELEVATION: &str = "pkexec";
 
 /// Whether what starts the machine's connector when somebody logs in is the machine's affair: no, each user's.
-pub const MACHINE_STARTS_IT: bool = false;
+pub fn machine_starts_it() -> bool {
+    false
+}
+
+/// The file that holds the PC's name (hostname(5)).
+pub fn hostname_file(root: &Path) -> Option<PathBuf> {
+    Some(root.join("etc/hostname"))
+}
 
 /// The number of the first person among a PC's users (`UID_MIN` of login.defs(5), as it comes).
 pub const FIRST_USER: u32 = 1000;

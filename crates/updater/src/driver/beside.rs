@@ -59,6 +59,9 @@ fn adopt(record: &mut ProductRecord, observed: &Observed) -> Option<(Version, Ve
     record.restart = Some(now.clone());
     record.confirmed = None;
     record.consented = None;
+    record.consented_by.clear();
+    record.restart_for.clear();
+    record.everybody_at = None;
     Some((before, now))
 }
 

@@ -9,7 +9,7 @@ use protocol::{
 };
 use release::package::Manifest;
 
-use super::{Driver, Event, blocking, running::Judged};
+use super::{Driver, Event, blocking, running::Judged, users};
 use crate::{
     machine::{Effect, State},
     platform::from_background,
@@ -161,6 +161,9 @@ impl<S: Source> Driver<S> {
         let record = self.setup.record.product_mut(product);
         record.remember_failure(version.clone(), reason, at);
         record.consented = record.consented.take().filter(|v| *v != version);
+        record.consented_by.clear();
+        record.restart_for.clear();
+        record.everybody_at = None;
         record.active = to.clone();
         self.save().await;
         self.refused.forget_settling(product);
@@ -196,8 +199,8 @@ impl<S: Source> Driver<S> {
         record.previous = previous.filter(|p| *p != version && early.is_none() && !service);
         // Where the machine has seen it run, no program has to say so, and none is told to restart.
         record.confirmed = if own || service { Some(version.clone()) } else { early };
+        users::tell(record, &version, restart && !own && !service);
         record.consented = record.consented.take().filter(|v| *v != version);
-        record.restart = (restart && !own && !service).then(|| version.clone());
         record.active = Some(version.clone());
         record.failed.retain(|f| f.version != version);
         self.save().await;

@@ -67,6 +67,7 @@ mod vigil;
 
 pub use report::Published;
 use schedule::{Refresh, Schedule};
+pub use users::Word;
 use vigil::Vigil;
 
 /// A server that speaks of more products than this is not heard to the end.
@@ -101,7 +102,7 @@ pub enum Event {
     /// The health rule cannot be judged at the moment, for this reason; it is checked again.
     Undecided(ProductId, Version, String),
     /// A user agrees to what is waiting. The answer is for that user.
-    Consent(oneshot::Sender<Result<String, String>>),
+    Consent(Word, oneshot::Sender<Result<String, String>>),
     /// Root wants another try at what was rolled back. The answer is for root.
     Retry(oneshot::Sender<Result<String, String>>),
     /// A program of the active version says that it works; the kernel has vouched for it.
@@ -248,6 +249,7 @@ impl<S: Source> Driver<S> {
         if let Some(event) = event {
             self.handle(event).await;
         }
+        self.restart_the_others().await;
         self.note_history().await;
         self.begin_check_in();
         self.publish();
@@ -282,8 +284,8 @@ impl<S: Source> Driver<S> {
             Event::Staged(product, version, result) => self.staged(&product, &version, result).await,
             Event::Checked(product, version, result) => self.checked(&product, &version, result).await,
             Event::Undecided(product, version, why) => self.undecided(&product, &version, why).await,
-            Event::Consent(answer) => {
-                let said = self.consent().await;
+            Event::Consent(word, answer) => {
+                let said = self.consent(&word).await;
                 // The user may have gone meanwhile; what they agreed to counts all the same.
                 drop(answer.send(said));
             }
@@ -390,7 +392,8 @@ impl<S: Source> Driver<S> {
     fn alarm(&self) -> Instant {
         let now = self.now();
         // One that is past could not be done then, and waits for the next check-in.
-        let times = self.tracked.values().flat_map(|t| [t.state.retry_at(), t.look_again]);
+        let everybody = self.setup.record.products.values().map(|record| record.everybody_at);
+        let times = self.tracked.values().flat_map(|t| [t.state.retry_at(), t.look_again]).chain(everybody);
         let retry = times.flatten().filter(|at| *at > now).min();
         let wait = retry.and_then(|at| std::time::Duration::try_from(at.duration_since(now)).ok());
         let alarm = self.schedule.alarm(wait.map(|wait| Instant::now() + wait));

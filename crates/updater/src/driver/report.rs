@@ -1,6 +1,6 @@
 //! What the server and this PC's users are told. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     Decision, Directive, Timestamp, Version,
@@ -54,6 +54,8 @@ pub struct Published {
     pub why: BTreeMap<ProductId, String>,
     /// The version that running programs should restart into, by product.
     pub restart: BTreeMap<ProductId, Version>,
+    /// The version that the programs of these users alone should restart into, by product.
+    pub restart_for: BTreeMap<ProductId, (Version, BTreeSet<String>)>,
     /// What went wrong last.
     pub problem: Option<String>,
     /// When the server was last reached.
@@ -64,6 +66,15 @@ pub struct Published {
     pub pc: PcStatus,
     /// What happened last.
     pub history: Vec<Happening>,
+}
+
+impl Published {
+    /// The version that a user's program should restart into.
+    pub fn restart_of(&self, product: &ProductId, user: &str) -> Option<&Version> {
+        let own =
+            || self.restart_for.get(product).filter(|(_, users)| users.contains(user)).map(|(version, _)| version);
+        self.restart.get(product).or_else(own)
+    }
 }
 
 /// The report to the server, which is also what this PC decides on. The id is filled in when it is sent.
@@ -132,6 +143,7 @@ pub fn published(
 ) -> Published {
     let mut why = BTreeMap::new();
     let mut restart = BTreeMap::new();
+    let mut restart_for = BTreeMap::new();
     for (product, state) in &device.products {
         let decided = decisions.get(product).map(Explained::sentence);
         let said = decided.or_else(|| directives.get(product).map(|d| explain(d, &device)));
@@ -141,13 +153,25 @@ pub fn published(
         if !words.is_empty() {
             why.insert(product.clone(), words.join("; "));
         }
-        let wanted = record.products.get(product).and_then(|r| r.restart.clone());
-        if let Some(version) = wanted.filter(|v| Some(v) == state.installed.as_ref()) {
+        let Some(record) = record.products.get(product) else { continue };
+        if let Some(version) = record.restart.clone().filter(|v| Some(v) == state.installed.as_ref()) {
             restart.insert(product.clone(), version);
+        }
+        if let Some(version) = state.installed.clone().filter(|_| !record.restart_for.is_empty()) {
+            restart_for.insert(product.clone(), (version, record.restart_for.clone()));
         }
     }
     let last_contact = record.last_contact;
-    Published { products: device.products, why, restart, problem, last_contact, decisions, ..Published::default() }
+    Published {
+        products: device.products,
+        why,
+        restart,
+        restart_for,
+        problem,
+        last_contact,
+        decisions,
+        ..Published::default()
+    }
 }
 
 /// A directive in a sentence, where nothing could be decided about it yet.

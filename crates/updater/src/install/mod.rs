@@ -60,7 +60,7 @@ pub use trust::Believed;
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Only an administrator may.
-    #[error("installing into / needs an administrator: run it with sudo or as root")]
+    #[error("installing for the whole computer needs an administrator: {}", if cfg!(windows) { "choose \"Run as administrator\"" } else { "run it with sudo or as root" })]
     NotRoot,
     /// The folder is not the unpacked download.
     #[error(
@@ -170,7 +170,7 @@ pub enum InstallError {
         source: io::Error,
     },
     /// Only what nobody else can change is taken from a file.
-    #[error("{path} cannot be believed: {why}. It must be a file that only root can change, such as dpkg has made")]
+    #[error("{path} cannot be believed: {why}. It must be a file that only {} has made", if cfg!(windows) { "administrators can change, such as Windows Installer" } else { "root can change, such as dpkg" })]
     NotOurs {
         /// Which file.
         path: PathBuf,

@@ -217,7 +217,7 @@ fn is_intact(dir: &Path, manifest: &Manifest) -> bool {
         })
 }
 
-/// Makes a version that is complete the active one. The updater brings its supervisor along, and is not on trial: whoever
+/// Makes a version that is complete the active one. The updater brings along what no version replaces, and is not on trial: whoever
 /// installs it is there to see.
 pub(super) fn activate(
     layout: &Layout,
@@ -227,26 +227,37 @@ pub(super) fn activate(
     before: Option<&Version>,
 ) -> Result<(), InstallError> {
     if *product == ProductId::updater() {
-        supervisor(layout, version)?;
+        fixed(layout, version, "lockstep-supervisor", &layout.supervisor())?;
+        if let Some(launcher) = layout.launcher() {
+            match fixed(layout, version, "lockstep-launcher", &launcher) {
+                // Windows does not replace what runs, and users' launchers go on meanwhile: that one hardly ever changes.
+                Err(error) if launcher.is_file() => tracing::warn!(%error, "the launcher stays as it is"),
+                placed => placed?,
+            }
+        }
         self_update::end(layout, &RealDisk).map_err(disk(&layout.trial()))?;
     }
     slots.activate(product, Some(version), before, true, rand::random())?;
     Ok(slots.settle(product)?)
 }
 
-/// Puts the supervisor that lies in a version of the updater at its own place. Versions of old have none.
-fn supervisor(layout: &Layout, version: &Version) -> Result<(), InstallError> {
-    let from = layout.version(&ProductId::updater(), version).join("bin").join(program("lockstep-supervisor"));
-    let to = layout.supervisor();
+/// Puts a program that lies in a version of the updater at its own place, unless it is there. Versions of old have none.
+fn fixed(layout: &Layout, version: &Version, name: &str, to: &Path) -> Result<(), InstallError> {
+    let from = layout.version(&ProductId::updater(), version).join("bin").join(program(name));
     let (Some(dir), true) = (to.parent(), from.is_file()) else { return Ok(()) };
     platform::make_dir(dir, 0o755).map_err(disk(dir))?;
     site::trusted_path(layout.root(), dir)?;
-    let beside = dir.join(".lockstep-supervisor.new");
-    let placed = fs::read(&from)
-        .and_then(|bytes| RealDisk.write_file(&beside, &bytes, 0o755))
-        .and_then(|()| RealDisk.rename(&beside, &to))
+    let bytes = fs::read(&from).map_err(disk(&from))?;
+    let there = platform::written_by_us_only(to).is_ok() && platform::has_mode(to, 0o755);
+    if there && fs::read(to).is_ok_and(|before| before == bytes) {
+        return Ok(());
+    }
+    let beside = dir.join(format!(".{name}.new"));
+    let placed = RealDisk
+        .write_file(&beside, &bytes, 0o755)
+        .and_then(|()| RealDisk.rename(&beside, to))
         .and_then(|()| RealDisk.sync_dir(dir));
-    placed.map_err(disk(&to))
+    placed.map_err(disk(to))
 }
 
 /// Keeps the updater and the newest other one. Whatever else is in the way is left for the next time.

@@ -26,7 +26,7 @@ pub mod rules;
 pub mod serve;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -144,8 +144,9 @@ pub async fn listen(listener: Listener, hub: Arc<Hub>) {
     }
 }
 
-/// What a watcher is told when one state follows another: progress first, then restarts. At the start, everything.
-pub fn news(old: Option<&Published>, new: &Published) -> Vec<Reply> {
+/// What a watcher is told when one state follows another: progress first, then the restarts that concern its user. At the start,
+/// everything.
+pub fn news(old: Option<&Published>, new: &Published, user: &str) -> Vec<Reply> {
     let line = |p: &Published, product: &ProductId| {
         let state = p.products.get(product)?;
         Some((state.installed.clone(), state.state, p.why.get(product).cloned()))
@@ -158,10 +159,10 @@ pub fn news(old: Option<&Published>, new: &Published) -> Vec<Reply> {
             replies.push(Reply::Progress { product: product.clone(), installed, state, detail, bytes: None });
         }
     }
-    let none = BTreeMap::new();
-    let before = old.map_or(&none, |o| &o.restart);
-    for (product, version) in &new.restart {
-        if before.get(product) != Some(version) {
+    let products: BTreeSet<_> = new.restart.keys().chain(new.restart_for.keys()).collect();
+    for product in products {
+        let now = new.restart_of(product, user);
+        if let Some(version) = now.filter(|_| old.and_then(|old| old.restart_of(product, user)) != now) {
             replies.push(Reply::RestartNow { product: product.clone(), version: version.clone() });
         }
     }

@@ -22,7 +22,7 @@ use super::{
     rules::{Open, open},
 };
 use crate::{
-    driver::{Event, Why},
+    driver::{Event, Why, Word},
     platform::{Peer, Stream},
 };
 
@@ -86,7 +86,7 @@ pub async fn serve(mut stream: Stream, peer: &Peer, hub: &Arc<Hub>) -> Result<()
                 continue;
             }
             if request.verb == Verb::Watch {
-                return watch(stream, hub).await;
+                return watch(stream, peer, hub).await;
             }
             let reply = answer(request.verb, peer, hub).await;
             send(&mut stream, &reply).await?;
@@ -105,7 +105,7 @@ async fn answer(verb: Verb, peer: &Peer, hub: &Arc<Hub>) -> Reply {
     }
     match verb {
         Verb::Status => Reply::Status(Box::new(hub.status(peer))),
-        Verb::Consent => ask(peer, hub, Event::Consent).await,
+        Verb::Consent => ask(peer, hub, |answer| Event::Consent(Word::of(peer), answer)).await,
         Verb::Retry => ask(peer, hub, Event::Retry).await,
         Verb::CheckNow => match hub.events.send(Event::Wanted(Why::Asked)).await {
             Ok(()) => Reply::Ok { detail: "checking in".into() },
@@ -117,7 +117,7 @@ async fn answer(verb: Verb, peer: &Peer, hub: &Arc<Hub>) -> Reply {
 }
 
 /// Asks the driver, and waits for its answer.
-async fn ask(peer: &Peer, hub: &Hub, event: fn(oneshot::Sender<Result<String, String>>) -> Event) -> Reply {
+async fn ask(peer: &Peer, hub: &Hub, event: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Event) -> Reply {
     let (answer, said) = oneshot::channel();
     if hub.events.send(event(answer)).await.is_err() {
         return refused("the updater is ending");
@@ -147,15 +147,16 @@ async fn confirm_healthy(peer: &Peer, hub: &Arc<Hub>) -> Reply {
 }
 
 /// Tells everything once, then what changes. A watcher that says anything more is not understood and closed.
-async fn watch(mut stream: Stream, hub: &Hub) -> Result<(), Ended> {
+async fn watch(mut stream: Stream, peer: &Peer, hub: &Hub) -> Result<(), Ended> {
     let mut published = hub.published.clone();
     let mut fetching = hub.fetching.clone();
+    let user = peer.user.to_string();
     let mut told = None;
     let mut told_bytes = BTreeMap::new();
     let mut again = tokio::time::Instant::now();
     loop {
         let now = published.borrow_and_update().clone();
-        for reply in news(told.as_ref(), &now) {
+        for reply in news(told.as_ref(), &now, &user) {
             send(&mut stream, &reply).await?;
         }
         if tokio::time::Instant::now() >= again {

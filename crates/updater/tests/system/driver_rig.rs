@@ -9,7 +9,8 @@ use std::{
 };
 
 use lockstep_updater::{
-    driver::{Driver, Event, Published, Setup, Why},
+    driver::{Driver, Event, Published, Setup, Why, Word},
+    platform::User,
     record::RecordFile,
     services::Systemd,
     slots::{RealDisk, Slots},
@@ -176,6 +177,10 @@ impl Rig {
         self.until(&format!("{state:?}"), |p| p.products.get(&connector()).is_some_and(|c| c.state == state)).await;
     }
 
+    pub(super) fn watch(&self) -> watch::Receiver<Published> {
+        self.published.clone()
+    }
+
     pub(super) fn now(&self) -> Published {
         self.published.borrow().clone()
     }
@@ -196,7 +201,8 @@ impl Rig {
 
     pub(super) async fn consent(&self) -> Result<String, String> {
         let (answer, said) = oneshot::channel();
-        self.events.send(Event::Consent(answer)).await.unwrap();
+        let root = Word { user: User::Uid(0), for_everybody: true };
+        self.events.send(Event::Consent(root, answer)).await.unwrap();
         said.await.unwrap()
     }
 

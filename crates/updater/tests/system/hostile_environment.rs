@@ -119,7 +119,7 @@ fn with_everything_hostile_around_it_the_service_starts_and_opens_only_roots_fil
     drop(site.pc(&root, &vendor, &[&updater, &old]));
     site.honest(&vendor, "7.3.0");
     let layout = Layout::new(&root).unwrap();
-    fs::write(layout.hostname(), "$(touch /tmp/pwned)\"&%n; reboot\nsecond\n").unwrap();
+    fs::write(layout.hostname().unwrap(), "$(touch /tmp/pwned)\"&%n; reboot\nsecond\n").unwrap();
 
     let trace = dir.path().join("service.trace");
     let run = [UPDATER.as_ref(), OsStr::new("run"), OsStr::new("--root"), root.as_os_str()];

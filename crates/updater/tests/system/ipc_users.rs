@@ -103,7 +103,7 @@ pub fn service() -> Service {
                 let line = match event {
                     Event::Wanted(Why::Asked) => "check_now".to_owned(),
                     Event::Confirmed(product, version) => format!("confirmed {product} {version}"),
-                    Event::Consent(answer) => {
+                    Event::Consent(_, answer) => {
                         drop(answer.send(Ok("agreed".into())));
                         "consent".to_owned()
                     }

@@ -132,6 +132,18 @@ async fn a_silent_switch_restarts_nothing_and_neither_does_a_standing_order() {
     assert_eq!((desk.starts("7.2.0"), desk.starts("7.3.0")), (1, 0));
 }
 
+/// `--once`, for commands that people give: a wrong password is not tried for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_run_once_and_its_exit_code_is_the_launchers() {
+    for code in [0, 3] {
+        let desk = Desk::new(&[("7.2.0", &format!(r#"echo "$0 $*" >> "$LOG"; exit {code}"#))]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep-launcher"));
+        command.arg("--root").arg(desk.pc.layout.root()).args(["--once", "connector", "--", "run", "a b"]);
+        let status = command.env("LOG", desk.pc.dir.path().join("log")).stderr(Stdio::null()).status().unwrap();
+        assert_eq!((status.code(), desk.starts("7.2.0")), (Some(code), 1));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_crashes_is_started_again_and_one_that_ends_well_is_not() {
     let crash = r#"echo "$0 $*" >> "$LOG"; [ "$(wc -l < "$LOG")" -lt 2 ] && exit 9; exit 0"#;

@@ -28,6 +28,7 @@ mod power_cut;
 mod self_update;
 mod self_update_kills;
 mod site;
+mod terminal_server;
 #[cfg(target_os = "linux")]
 mod tracer;
 mod trust;

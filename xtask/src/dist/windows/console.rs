@@ -13,17 +13,16 @@ const WITHOUT: u16 = 2;
 /// `IMAGE_SUBSYSTEM_WINDOWS_CUI`
 const WITH: u16 = 3;
 
-/// Makes it of the updater in the same folder.
+/// Makes it of the updater's program.
 ///
 /// # Errors
 /// When that is missing, or no program with a console.
-pub fn setup_program(programs: &Path) -> Result<()> {
-    let from = programs.join("lockstep-updater.exe");
-    let mut bytes = fs::read(&from).with_context(|| from.display().to_string())?;
-    let at = subsystem(&bytes).with_context(|| from.display().to_string())?;
-    ensure!(bytes[at..at + 2] == WITH.to_le_bytes(), "{} has no console to take away", from.display());
+pub fn setup_program(updater: &Path, to: &Path) -> Result<()> {
+    let mut bytes = fs::read(updater).with_context(|| updater.display().to_string())?;
+    let at = subsystem(&bytes).with_context(|| updater.display().to_string())?;
+    ensure!(bytes[at..at + 2] == WITH.to_le_bytes(), "{} has no console to take away", updater.display());
     bytes[at..at + 2].copy_from_slice(&WITHOUT.to_le_bytes());
-    fs::write(programs.join(SETUP), bytes).with_context(|| programs.join(SETUP).display().to_string())
+    fs::write(to, bytes).with_context(|| to.display().to_string())
 }
 
 /// Whether a program opens a console when it is started from elsewhere.

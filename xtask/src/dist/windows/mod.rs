@@ -88,7 +88,7 @@ pub fn build(version: &str, signer: Option<&Signer>) -> Result<Shipped> {
             fs::copy(built.join(name), shipped.join(name)).with_context(|| (*name).to_owned())?;
         }
     }
-    console::setup_program(&shipped)?;
+    console::setup_program(&shipped.join("lockstep-updater.exe"), &shipped.join(console::SETUP))?;
     for name in PROGRAMS.iter().chain([&console::SETUP]) {
         signer.iter().try_for_each(|signer| signer.sign(&shipped.join(name)))?;
     }
@@ -135,14 +135,20 @@ impl Shipped {
     }
 
     fn fill(&self, kind: Kind, stage: &Stage) -> Result<()> {
-        for name in [console::SETUP, "lockstep-supervisor.exe", "lockstep-launcher.exe"] {
+        for name in ["lockstep-supervisor.exe", "lockstep-launcher.exe"] {
             stage.take(&self.programs.join(name), name)?;
         }
-        let updater = ["lockstep-updater.exe", "lockstep-launcher.exe", "lockstep-supervisor.exe"];
-        self.lpk(stage, "updater", &self.updater, &updater, &[])?;
+        let setup = self.programs.join(console::SETUP);
+        if setup.exists() {
+            stage.take(&setup, console::SETUP)?;
+        } else {
+            // Nobody has signed these programs.
+            console::setup_program(&self.programs.join("lockstep-updater.exe"), &stage.path(console::SETUP))?;
+            stage.date(console::SETUP)?;
+        }
+        stage.take(&self.updater_package()?, "lockstep-updater.lpk")?;
         if kind == Kind::Connector {
-            let check = ["--self-check", "self-check"];
-            self.lpk(stage, "connector", &self.connector, &["lockstep-connector.exe"], &check)?;
+            stage.take(&self.connector_package()?, "lockstep-connector.lpk")?;
         }
         for name in ["lockstep.ico", "updater.wxi", &format!("{}.wxs", kind.name())] {
             stage.take(&workspace().join("packaging/windows").join(name), name)?;
@@ -150,32 +156,47 @@ impl Shipped {
         Ok(())
     }
 
-    /// What `lockstep pack` makes of a product's programs: what the vendor signs. Packing takes long, so it is kept beside them.
-    fn lpk(&self, stage: &Stage, product: &str, version: &str, programs: &[&str], more: &[&str]) -> Result<()> {
-        let name = format!("lockstep-{product}.lpk");
+    /// What the vendor signs of the updater.
+    ///
+    /// # Errors
+    /// When a program is missing or cannot be packed.
+    pub fn updater_package(&self) -> Result<PathBuf> {
+        let programs = ["lockstep-updater.exe", "lockstep-launcher.exe", "lockstep-supervisor.exe"];
+        self.lpk("updater", &self.updater, &programs, &[])
+    }
+
+    /// What the vendor signs of the connector.
+    ///
+    /// # Errors
+    /// When the program is missing or cannot be packed.
+    pub fn connector_package(&self) -> Result<PathBuf> {
+        self.lpk("connector", &self.connector, &["lockstep-connector.exe"], &["--self-check", "self-check"])
+    }
+
+    /// What `lockstep pack` makes of a product's programs. Packing takes long, so it is kept beside them.
+    fn lpk(&self, product: &str, version: &str, programs: &[&str], more: &[&str]) -> Result<PathBuf> {
         let kept = self.programs.join(format!("{product}-{version}.lpk"));
         let lock = File::create(self.programs.join("pack.lock"))?;
         lock.lock()?;
         let changed = programs.iter().map(|p| fs::metadata(self.programs.join(p)).and_then(|m| m.modified()));
         let newest = changed.collect::<std::io::Result<Vec<_>>>().context("a program is missing")?.into_iter().max();
         if fs::metadata(&kept).and_then(|m| m.modified()).is_ok_and(|made| Some(made) > newest) {
-            return stage.take(&kept, &name);
+            return Ok(kept);
         }
-        let tree = tempfile::tempdir_in(stage.dir.path())?;
-        fs::create_dir(tree.path().join("bin"))?;
+        let work = tempfile::Builder::new().prefix(".packing-").tempdir_in(&self.programs)?;
+        let (tree, fresh) = (work.path().join("tree"), work.path().join("fresh.lpk"));
+        fs::create_dir_all(tree.join("bin"))?;
         for name in programs {
-            let (from, to) = (self.programs.join(name), tree.path().join("bin").join(name));
+            let (from, to) = (self.programs.join(name), tree.join("bin").join(name));
             fs::copy(&from, &to).with_context(|| from.display().to_string())?;
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
         }
         let mut pack = Command::new(&self.lockstep);
-        pack.arg("pack").arg(tree.path()).args(["--product", product, "--version", version]);
+        pack.arg("pack").arg(&tree).args(["--product", product, "--version", version]);
         pack.args(["--os", "windows", "--arch", "x86_64", "--program", &format!("bin/{}", programs[0])]);
-        must(pack.args(more).arg("-o").arg(stage.path(&name)))?;
-        let fresh = self.programs.join(format!(".{product}-{version}.lpk"));
-        fs::copy(stage.path(&name), &fresh)?;
+        must(pack.args(more).arg("-o").arg(&fresh))?;
         fs::rename(&fresh, &kept)?;
-        stage.date(&name)
+        Ok(kept)
     }
 }
 

@@ -23,8 +23,11 @@ const UPDATER: &str = "Lockstep Updater";
 /// Where Windows lists the installed programs.
 const UNINSTALL: &str = r"Software\Microsoft\Windows\CurrentVersion\Uninstall";
 
-/// What Windows starts when this user signs in.
+/// What Windows starts when this user signs in; of the machine's part, when anybody does.
 const RUN: &str = r"Software\Microsoft\Windows\CurrentVersion\Run";
+
+/// The value there that the connector's package makes for everybody (`packaging/windows/lockstep-connector.wxs`).
+const MACHINES: &str = "LockstepConnector";
 
 /// `%LOCALAPPDATA%\Lockstep\Connector`: this user's, and not carried to other computers.
 pub fn user_data() -> Option<PathBuf> {
@@ -45,6 +48,12 @@ pub fn programs(root: &Path) -> PathBuf {
 /// What starts the machine's connector; replaced by the installer only.
 pub fn launcher(root: &Path) -> PathBuf {
     programs(root).join("launcher").join("lockstep-launcher.exe")
+}
+
+/// Whether Windows starts the machine's connector when anybody signs in. It does where the connector's package was installed, with
+/// that part of it; the updater alone, as a package or as the installer brings it, leaves each user's own start to the user.
+pub fn machine_starts_it() -> bool {
+    registry::text(Hive::Machine, RUN, MACHINES, View::Bits64).is_some()
 }
 
 /// The version that the pointer file of a product names.
@@ -77,6 +86,11 @@ pub fn autostart() -> Option<PathBuf> {
 pub fn disk_free(path: &Path) -> Option<u64> {
     let folder = path.ancestors().find(|folder| folder.is_dir())?;
     win32::free_space(folder)
+}
+
+/// The file that holds the PC's name. `None`: the computer itself has none, and anybody may make folders beside the system's.
+pub fn hostname_file(root: &Path) -> Option<PathBuf> {
+    real(root, &FOLDERID_ProgramData).is_none().then(|| root.join("etc").join("hostname"))
 }
 
 /// The PC's name, in full and as it was given.

@@ -27,7 +27,8 @@ use std::{sync::Arc, time::Duration};
 pub use access::{create_private, make_private, open_private, replace_durably};
 pub use elevate::{Elevated, announce, ask_yes_or_no, can_elevate, can_show_windows, elevate, is_elevated, tell};
 pub use folders::{
-    active_version, autostart, disk_free, hostname, launcher, listed_updater, programs, settings, user_data,
+    active_version, autostart, disk_free, hostname, hostname_file, launcher, listed_updater, machine_starts_it,
+    programs, settings, user_data,
 };
 pub use password::ask_password;
 pub use process::{asked_to_stop, become_program, detach, end_session, own_process};
@@ -37,9 +38,6 @@ pub use win32::{ask_to_stop, console};
 
 /// Name of the way to the administrator's rights that is taken where nothing else is configured: User Account Control.
 pub const ELEVATION: &str = "uac";
-
-/// Whether what starts the machine's connector when somebody logs in is the machine's affair (`HKLM\…\Run`).
-pub const MACHINE_STARTS_IT: bool = true;
 
 /// The last part of the first account's SID that a person has made (1000 is the administrators' own).
 pub const FIRST_USER: u32 = 1001;

@@ -1,0 +1,39 @@
+//! The whole system with Windows PCs: the site on Linux, and the real Windows programs under Wine.
+//!
+//! `cargo xtask test` builds what this runs.
+
+use xtask::{
+    programs::{Profile, Programs},
+    story::{
+        Stage,
+        narrator::Narrator,
+        outcome::CutOff,
+        windows::{play::play, shipped},
+    },
+};
+
+#[test]
+fn a_site_with_windows_pcs_moves_to_the_new_version_and_only_who_was_foretold_is_cut_off() {
+    let stage = Stage::new().unwrap();
+    let programs = Programs::built(Profile::Dev).unwrap();
+    // `cargo xtask test` has done it, unless the programs were built by hand.
+    shipped::prepare(&programs).unwrap();
+    // Aloud: nextest shows it when the test fails.
+    let (_world, outcome) = play(&stage, &programs, Narrator::Aloud).unwrap_or_else(|e| panic!("{e:?}"));
+    println!("{}", outcome.table());
+
+    for pc in ["WIN-READY", "WIN-REFUSES", "WIN-ALONE"] {
+        let row = outcome.row(pc).unwrap();
+        assert_eq!(row.before, "7.2.0 online", "{pc}");
+        assert_eq!(row.lost, 0, "{pc}");
+        assert!(row.received > 0, "{pc}");
+    }
+    for pc in ["WIN-READY", "WIN-REFUSES"] {
+        let row = outcome.row(pc).unwrap();
+        assert_eq!(row.after, "7.3.0 online", "{pc}");
+        assert!(matches!(row.cut_off, CutOff::Seconds(_)), "{pc}");
+    }
+    // Nobody installed anything there.
+    let row = outcome.row("WIN-ALONE").unwrap();
+    assert_eq!((row.after.as_str(), row.cut_off), ("7.2.0 offline", CutOff::Still));
+}
