@@ -248,6 +248,18 @@ impl Pc {
         .with_context(|| format!("{}{}", tail(&log), self.logs()))
     }
 
+    /// The user types `lockstep-connector upgrade`.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn upgrade_now(&self) -> Result<()> {
+        let (own, log) = (format!(r"{OWN}\bin\lockstep-connector.exe"), self.pc.path(DEPLOY).join("upgrade.log"));
+        let mut asked = self.pc.spawn_as_user("lockstep-connector upgrade", &own, &["upgrade"], &log)?;
+        let code = wait_until("the end of the upgrade", LONG, || Ok(asked.exit_code()))?;
+        ensure!(code == Some(0), "{}: it ended with {code:?}:\n{}\n{}", self.name, tail(&log), self.logs());
+        Ok(())
+    }
+
     /// The power fails, and comes back: Windows starts, and its user signs in.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ use crate::{
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// The people of the story: account, PC.
-const PEOPLE: [(&str, &str); 3] = [("alice", "WIN-READY"), ("bob", "WIN-REFUSES"), ("carol", "WIN-ALONE")];
+const PEOPLE: [(&str, &str); 3] = [("alice", "WIN-READY"), ("bob", "WIN-REFUSES"), ("carol", "WIN-ACCEPTS")];
 
 /// Everything in the story.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ pub struct World {
     pub ready: Pc,
     /// Connector without updater, whose user answers the prompt with no; later an administrator installs the page's package.
     pub refuses: Pc,
-    /// Connector without updater, where nobody installs one.
-    pub alone: Pc,
+    /// Connector without updater, whose user answers the prompt with no, and later asks for the upgrade and permits it.
+    pub accepts: Pc,
     /// The vendor's programs before the move, and after it.
     pub(super) old: Shipped,
     pub(super) new: Shipped,
@@ -66,10 +66,11 @@ pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(W
     let offline = world.refused(narrator)?;
     world.nobody_else_is_blocked(narrator)?;
     let bob = world.later(&offline, narrator)?;
+    let carol = world.accepted(narrator)?;
     outcome.kills = world.power_cut(narrator)?;
     world.broken_release(narrator)?;
     world.rows_after(&mut outcome)?;
-    for (row, online) in [(0, alice), (1, bob)] {
+    for (row, online) in [(0, alice), (1, bob), (2, carol)] {
         outcome.rows[row].cut_off = CutOff::Seconds(online.duration_since(flipped).as_secs_f64());
     }
     Ok((world, outcome))
@@ -98,14 +99,14 @@ impl World {
         narrator
             .say(&format!("A mail server (Dovecot and Exim) runs as {OLD}, and lockstep-server at {}.", site.url()));
 
-        let [ready, refuses, alone] = PEOPLE.map(|(name, pc)| Pc::new(pc, &format!("{name}@{DOMAIN}"), &site));
-        let (ready, refuses, alone) = (ready?, refuses?, alone?);
-        Ok(Self { vendor, site, ready, refuses, alone, old, new, ledger: Ledger::default() })
+        let [ready, refuses, accepts] = PEOPLE.map(|(name, pc)| Pc::new(pc, &format!("{name}@{DOMAIN}"), &site));
+        let (ready, refuses, accepts) = (ready?, refuses?, accepts?);
+        Ok(Self { vendor, site, ready, refuses, accepts, old, new, ledger: Ledger::default() })
     }
 
     /// Everybody, in the order of the story.
     pub fn pcs(&self) -> [&Pc; 3] {
-        [&self.ready, &self.refuses, &self.alone]
+        [&self.ready, &self.refuses, &self.accepts]
     }
 
     /// Those that upgrade by themselves.
@@ -115,7 +116,7 @@ impl World {
 
     /// Each of these sends to the next, and everybody receives.
     pub(super) fn mail_in_a_circle(&mut self, names: &[&str]) -> Result<()> {
-        let pcs = [&self.ready, &self.refuses, &self.alone];
+        let pcs = [&self.ready, &self.refuses, &self.accepts];
         let pcs: Vec<&Pc> = pcs.into_iter().filter(|pc| names.contains(&pc.name.as_str())).collect();
         let people: Vec<_> = pcs.iter().map(|pc| Ok((pc.user.as_str(), pc.mail_program()?))).collect::<Result<_>>()?;
         let logs = || pcs.iter().map(|pc| pc.logs()).collect::<Vec<_>>().join("\n");

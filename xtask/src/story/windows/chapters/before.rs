@@ -26,22 +26,22 @@ impl World {
         let about = [("SITEJSON", &*share.join("site.json")), ("ROOTJSON", &*share.join("root.json"))];
         self.ready.install(&share, OLD, &about)?;
         self.ready.wait_for_connector(OLD)?;
-        for pc in [&self.refuses, &self.alone] {
+        for pc in [&self.refuses, &self.accepts] {
             pc.install_connector_without_updater(&self.old, &self.site)?;
         }
-        for pc in [&mut self.ready, &mut self.refuses, &mut self.alone] {
+        for pc in [&mut self.ready, &mut self.refuses, &mut self.accepts] {
             pc.set_up(self.site.mail.password(&pc.user))?;
             pc.sign_in()?;
         }
         for pc in self.pcs() {
             pc.wait_for_gate("online", OLD, SOON)?;
         }
-        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ALONE"])?;
+        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS"])?;
         narrator.say(
             "WIN-READY got the connector's MSI by `msiexec /qn SITEJSON=… ROOTJSON=…`: the service runs, has enrolled, and Windows starts",
         );
         narrator.say(
-            "the connector at sign-in. WIN-REFUSES and WIN-ALONE run the connector alone, as their users unpacked it.",
+            "the connector at sign-in. WIN-REFUSES and WIN-ACCEPTS run the connector alone, as their users unpacked it.",
         );
         narrator.say("Mail goes both ways on all of them.");
         let listed = self.ready.listed()?;
@@ -98,7 +98,7 @@ impl World {
             rows.iter().map(|r| (text(r, "user"), text(r, "pc"), text(r, "readiness"))).collect();
         verdicts.sort();
         let expected =
-            [("alice", "WIN-READY", "ready"), ("bob", "WIN-REFUSES", "cut-off"), ("carol", "WIN-ALONE", "cut-off")];
+            [("alice", "WIN-READY", "ready"), ("bob", "WIN-REFUSES", "cut-off"), ("carol", "WIN-ACCEPTS", "cut-off")];
         let expected =
             expected.map(|(user, pc, verdict)| (format!("{user}@{DOMAIN}"), pc.to_owned(), verdict.to_owned()));
         ensure!(verdicts == expected, "preflight says {verdicts:?}");

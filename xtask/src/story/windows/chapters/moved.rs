@@ -1,6 +1,6 @@
-//! Steps 7, 8 and 16: the cut-over, and the PC that was ready.
+//! Steps 7, 8, 12 and 16: the cut-over, the PC that was ready, and the one where the prompt is permitted.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use wine_rig::Answer;
 
@@ -17,10 +17,10 @@ impl World {
     pub(in crate::story::windows) fn flip(&mut self, narrator: Narrator) -> Result<Timestamp> {
         narrator.step("7", "The cut-over");
         // Whoever sits before these PCs, and what they will answer.
-        for pc in [&self.refuses, &self.alone] {
+        for pc in [&self.refuses, &self.accepts] {
             pc.pc.answer_prompts(Answer::No)?;
         }
-        for pc in [&self.refuses, &self.alone] {
+        for pc in [&self.refuses, &self.accepts] {
             ensure!(pc.pc.asked()?.is_empty(), "{}: asked before it was necessary: {:?}", pc.name, pc.pc.asked());
         }
         let unasked = self.site.lockstep(&["cut-over", "--to", NEW])?;
@@ -51,6 +51,28 @@ impl World {
             self.ready.mail_program()?.wait_for("INBOX", &subject, SOON)?;
         }
         narrator.say(&format!("Its schema is {schema}, and every message is there, exactly once."));
+        Ok(online)
+    }
+
+    /// carol asks for the upgrade herself, and permits it: the verified copy is installed, and the machine's connector goes on with
+    /// the same mailbox.
+    pub(in crate::story::windows) fn accepted(&mut self, narrator: Narrator) -> Result<Timestamp> {
+        narrator.step("12", "WIN-ACCEPTS: the prompt is permitted");
+        self.accepts.was_asked_properly()?;
+        self.accepts.pc.answer_prompts(Answer::Yes)?;
+        self.accepts.upgrade_now()?;
+        let online = self.accepts.wait_for_gate("online", NEW, SOON)?;
+        let asked = self.accepts.pc.asked()?;
+        ensure!(asked.len() == 3 && asked[2] == asked[1], "asked once more, the same: {asked:?}");
+        ensure!(self.accepts.active_version().as_deref() == Some(NEW), "{NEW} is installed for the machine");
+        wait_until("the service answers", SOON, || Ok(self.accepts.updater_status().ok()))
+            .with_context(|| self.accepts.logs())?;
+        for subject in self.ledger.subjects_to(&self.accepts.user) {
+            self.accepts.mail_program()?.wait_for("INBOX", &subject, SOON)?;
+        }
+        self.mail_in_a_circle(&["WIN-READY", "WIN-ACCEPTS"])?;
+        narrator.say("carol asks for the upgrade herself and permits it. ShellExecuteEx \"runas\" starts the vendor's installer, which");
+        narrator.say(&format!("installs updater and connector {NEW} from the copy that it verified. The mailbox stayed; mail goes both ways."));
         Ok(online)
     }
 }

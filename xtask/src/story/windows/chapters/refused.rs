@@ -72,13 +72,13 @@ impl World {
         ensure!(MailClient::direct(&self.site.mail, &self.refuses.user).can_log_in(), "another mail program of bob's");
         let printed = self.site.must_lockstep(&["warn", "--now"])?;
         let named: Vec<&str> = printed.lines().filter_map(|l| l.split_once("User ").map(|(_, rest)| rest)).collect();
-        let cut_off = [&self.refuses.user, &self.alone.user];
+        let cut_off = [&self.refuses.user, &self.accepts.user];
         let expected = cut_off.map(|user| format!("{user} does not have installed Lockstep Updater."));
         ensure!(named == expected, "the report names {named:?}");
         let cut_off = || {
             let rows = self.site.readiness(NEW)?;
             let cut: Vec<&str> = rows.iter().filter(|(_, r, _)| r == "cut-off").map(|(user, ..)| &**user).collect();
-            Ok((cut == [&*self.refuses.user, &*self.alone.user]).then_some(()))
+            Ok((cut == [&*self.refuses.user, &*self.accepts.user]).then_some(()))
         };
         wait_until("bob and carol are cut off", SOON, cut_off)?;
         narrator
@@ -108,7 +108,7 @@ impl World {
     /// The power of each PC fails; after it Windows starts service and connector by itself.
     pub(in crate::story::windows) fn power_cut(&mut self, narrator: Narrator) -> Result<usize> {
         narrator.step("9, 14", "The power fails, and comes back");
-        for pc in [&mut self.ready, &mut self.refuses] {
+        for pc in [&mut self.refuses, &mut self.accepts] {
             let before = pc.status()?["pid"].clone();
             pc.power_cut()?;
             let again = || Ok((pc.status()?["pid"] != before).then_some(()));
@@ -117,7 +117,7 @@ impl World {
             pc.wait_for_gate("online", NEW, SOON)?;
             wait_until("the service answers", SOON, || Ok(pc.updater_status().ok())).with_context(|| pc.logs())?;
         }
-        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES"])?;
+        self.mail_in_a_circle(&["WIN-REFUSES", "WIN-ACCEPTS"])?;
         narrator
             .say("Windows starts the service, and at sign-in the connector; both are online, and mail goes both ways.");
         Ok(2)
