@@ -272,7 +272,8 @@ fn the_updater_alone_gives_way_to_the_connectors_package_and_not_the_other_way_r
     let (code, log) = desk.install(&first, &format!("SERVERURL={SERVER} ENROLLMENTKEY=k"));
     assert_eq!(code, 0, "{log}");
     assert_eq!(desk.listed(), [pair("Lockstep Updater", "0.1.0")]);
-    assert_eq!(desk.install(&second, "").0, 0);
+    let (code, log) = desk.install(&second, "");
+    assert_eq!(code, 0, "{log}");
     assert_eq!(desk.listed(), [pair("Lockstep Updater", "0.2.0")]);
     assert_eq!(desk.active("updater").as_deref(), Some("0.2.0"));
     let (code, log) = desk.install(&first, "");

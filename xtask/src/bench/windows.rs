@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -28,6 +29,8 @@ const STARTS: usize = 5;
 /// Longer than anything takes on a busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
+/// What the service manager starts.
+const SUPERVISOR: &str = r"C:\Program Files\Lockstep\supervisor\lockstep-supervisor.exe";
 /// Starts the command line that is its second argument, and prints how many milliseconds it takes until the pipe that is its first takes a
 /// client; ends the program then.
 const STOPWATCH: &str = r#"#include <windows.h>
@@ -77,15 +80,17 @@ pub fn bench(seconds: u64, built: bool) -> Result<()> {
         println!("{name:<36} {:>10} bytes", fs::metadata(msi)?.len());
     }
     let [Ok(updater), _] = msis else { anyhow::bail!("no package of the updater") };
-    on_a_pc(&updater, version, seconds)
+    on_a_pc(&shipped.lockstep, &updater, version, seconds)
 }
 
-fn on_a_pc(msi: &Path, version: &str, seconds: u64) -> Result<()> {
+fn on_a_pc(lockstep: &Path, msi: &Path, version: &str, seconds: u64) -> Result<()> {
     wine_rig::base()?;
     let mut pc = Pc::new("bench-windows")?;
     pc.power_on()?;
+    let root = pc.windows(&vendors_root(lockstep, &pc.c().join("vendor"))?);
     let began = Instant::now();
-    let site = "SERVERURL=https://127.0.0.1:9 ENROLLMENTKEY=k";
+    // Nobody is there: the service goes on asking, as on a journey.
+    let site = format!("SERVERURL=https://127.0.0.1:9 ENROLLMENTKEY=k ROOTJSON={root}");
     let code = pc.msiexec(&format!("/i {} /qn {site}", pc.windows(msi)))?;
     ensure!(code == 0, "the installation ended with {code}");
     println!("installed by msiexec in {:.1} s", began.elapsed().as_secs_f64());
@@ -110,14 +115,35 @@ fn on_a_pc(msi: &Path, version: &str, seconds: u64) -> Result<()> {
     let stopwatch = compile(&pc)?;
     let mut starts = Vec::new();
     for _ in 0..STARTS {
-        let said = pc.must(&stopwatch, &[r"\\.\pipe\lockstep-updater", &format!("\"{program}\" run")])?;
+        let said = pc.must(&stopwatch, &[r"\\.\pipe\lockstep-updater", &format!("\"{SUPERVISOR}\"")])?;
+        // What it has started ends with it, a moment later.
+        std::thread::sleep(Duration::from_secs(2));
         starts.push(said.trim().parse::<u64>().with_context(|| said.clone())?);
     }
     starts.sort_unstable();
     let middle = starts[STARTS / 2];
-    println!("from the start to a pipe that answers: {middle} ms ({} to {} ms)", starts[0], starts[STARTS - 1]);
+    println!(
+        "from the start of the supervisor to a pipe that takes a client: {middle} ms ({} to {} ms)",
+        starts[0],
+        starts[STARTS - 1]
+    );
     falls_short("ms to start", middle, AIM_START);
     Ok(())
+}
+
+/// The root of a vendor who has published nothing yet, without which the service does not begin.
+fn vendors_root(lockstep: &Path, dir: &Path) -> Result<PathBuf> {
+    fs::create_dir(dir)?;
+    let passphrase = dir.join("passphrase");
+    fs::write(&passphrase, "correct horse battery staple\n")?;
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600))?;
+    let keys = |command: &mut Command| -> Result<()> {
+        command.arg("--offline").arg(dir.join("offline")).arg("--online").arg(dir.join("online"));
+        must(command.arg("--passphrase-file").arg(&passphrase)).map(drop)
+    };
+    keys(Command::new(lockstep).args(["key", "init"]))?;
+    keys(Command::new(lockstep).arg("publish").arg("--repo").arg(dir.join("repository")))?;
+    Ok(dir.join("repository/metadata/1.root.json"))
 }
 
 fn falls_short(what: &str, number: u64, aim: u64) {

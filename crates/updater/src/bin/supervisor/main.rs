@@ -49,7 +49,10 @@ fn main() -> ExitCode {
         };
         let number = value.as_ref().and_then(|v| v.to_str()?.parse().ok()).filter(|n| (1..=3600).contains(n));
         match (argument.to_str(), value, number) {
-            (Some("--root"), Some(dir), _) if std::path::Path::new(&dir).is_absolute() => root = dir.into(),
+            // The whole computer is "/" on Windows too, which is not absolute there.
+            (Some("--root"), Some(dir), _) if dir == "/" || std::path::Path::new(&dir).is_absolute() => {
+                root = dir.into()
+            }
             (Some("--trial-seconds"), _, Some(number)) => seconds = number,
             (Some("--boot"), Some(id), _) if id.to_str().is_some() => boot = id.into_string().ok(),
             _ => {

@@ -43,6 +43,8 @@ const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 const NOT_THERE: i32 = 1060;
 /// `ERROR_SERVICE_NOT_ACTIVE`.
 const NOT_RUNNING: i32 = 1062;
+/// `ERROR_SERVICE_CANNOT_ACCEPT_CTRL`.
+const NOT_NOW: i32 = 1061;
 /// `ERROR_SERVICE_ALREADY_RUNNING`.
 const RUNNING: i32 = 1056;
 
@@ -125,10 +127,16 @@ pub fn is_installed() -> bool {
 /// Whatever the service manager says; `TimedOut`.
 pub fn stop_and_wait() -> io::Result<()> {
     let Some(service) = open()? else { return Ok(()) };
-    match service.stop() {
-        Err(Error::Winapi(e)) if e.raw_os_error() == Some(NOT_RUNNING) => return Ok(()),
-        other => {
-            other.map_err(plain)?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match service.stop() {
+            Err(Error::Winapi(e)) if e.raw_os_error() == Some(NOT_RUNNING) => return Ok(()),
+            // It is just starting.
+            Err(Error::Winapi(e)) if e.raw_os_error() == Some(NOT_NOW) && Instant::now() < until => sleep(LOOK),
+            other => {
+                other.map_err(plain)?;
+                break;
+            }
         }
     }
     reach(&service, ServiceState::Stopped)
