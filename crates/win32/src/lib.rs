@@ -7,7 +7,7 @@
 //! | `access` | access lists |
 //! | `user` | whose a process is |
 //! | `files` | known folders, renames, free space |
-//! | [`console`] | output of a program that has no console of its own |
+//! | `console` | output of a program that has no console of its own |
 //! | `libraries` | where libraries come from |
 //! | `stop` | asking such a program to end |
 

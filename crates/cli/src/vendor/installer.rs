@@ -87,9 +87,10 @@ mod tests {
         let of = |name: &str| named(Path::new(name)).map(|(product, version)| format!("{product} {version}"));
         assert_eq!(of("out/lockstep-connector-7.3.0-x64.msi").as_deref(), Some("connector 7.3.0"));
         assert_eq!(of("lockstep-my-product-1.0.2-x64.msi").as_deref(), Some("my-product 1.0.2"));
+        assert_eq!(of("lockstep-connector-7.3-x64.msi").as_deref(), Some("connector 7.3.0"));
         for other in [
             "setup.msi",
-            "lockstep-connector-7.3-x64.msi",
+            "lockstep-connector-new-x64.msi",
             "lockstep-connector-7.3.0-x86.msi",
             "lockstep-7.3.0-x64.msi",
         ] {
