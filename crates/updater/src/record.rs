@@ -71,6 +71,13 @@ pub struct ProductRecord {
 }
 
 impl ProductRecord {
+    /// Whoever agreed to a version agreed to nothing else: another one is active, or none is waited for any more.
+    pub fn forget_who_agreed(&mut self) {
+        self.consented_by.clear();
+        self.restart_for.clear();
+        self.everybody_at = None;
+    }
+
     /// Remembers a version as broken here.
     pub fn remember_failure(&mut self, version: Version, reason: String, at: Timestamp) {
         let before = self.failed.iter().find(|f| f.version == version).map_or(0, |f| f.times);

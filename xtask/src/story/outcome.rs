@@ -2,6 +2,11 @@
 
 use std::fmt::Write;
 
+use anyhow::Result;
+
+use super::ledger::Ledger;
+use crate::{mail_client::MailClient, mail_rig::MailRig};
+
 /// How long a user could not work with the mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum CutOff {
@@ -37,6 +42,29 @@ pub struct Row {
     pub received: usize,
     /// Messages for the user that are missing, or there twice.
     pub lost: usize,
+}
+
+impl Row {
+    /// A user before the move, whose connector says this.
+    ///
+    /// # Errors
+    /// When the mail server does not show the mailbox.
+    pub(super) fn begun(user: &str, pc: &str, before: String, mail: &MailRig) -> Result<Self> {
+        let mailbox_before = mailbox(mail, user)?;
+        Ok(Self { user: user.into(), pc: pc.into(), before, mailbox_before, ..Self::default() })
+    }
+
+    /// What became of the user, whose connector says this now.
+    ///
+    /// # Errors
+    /// As [`Row::begun`].
+    pub(super) fn end(&mut self, after: String, mail: &MailRig, ledger: &Ledger) -> Result<()> {
+        self.after = after;
+        self.mailbox_after = mailbox(mail, &self.user)?;
+        self.sent = ledger.sent(&self.user);
+        (self.received, self.lost) = ledger.received_and_lost(mail, &self.user);
+        Ok(())
+    }
 }
 
 /// All of them.
@@ -83,6 +111,14 @@ impl Outcome {
         });
         aligned(std::iter::once(head).chain(body).collect())
     }
+}
+
+/// What is in each folder of a user on the mail server.
+fn mailbox(rig: &MailRig, user: &str) -> Result<String> {
+    let mut folders = MailClient::direct(rig, user).folders()?;
+    folders.retain(|(_, messages)| *messages > 0);
+    folders.sort_by_key(|(name, _)| (name != "INBOX", name.clone()));
+    Ok(folders.iter().map(|(name, messages)| format!("{name} {messages}")).collect::<Vec<_>>().join(", "))
 }
 
 /// Columns side by side.

@@ -340,19 +340,21 @@ impl Pc {
         serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// Its connector's version and gate.
+    ///
+    /// # Errors
+    /// As [`Pc::status`].
+    pub fn words(&self) -> Result<String> {
+        Ok(words(&self.status()?))
+    }
+
     /// Waits until the connector is at this gate, running this version, and says since when.
     ///
     /// # Errors
     /// When it does not come to that; the error shows its log.
     pub fn wait_for_gate(&self, gate: &str, version: &str, limit: Duration) -> Result<jiff::Timestamp> {
         let what = format!("{}: connector {version} {gate}", self.name);
-        let since = wait_until(&what, limit, || {
-            let status = self.status()?;
-            let there = status["running"] == true && status["gate"] == gate && status["version"] == version;
-            Ok(there.then(|| status["since"].as_str().unwrap_or_default().to_owned()))
-        })
-        .with_context(|| self.logs())?;
-        Ok(since.parse()?)
+        at_gate(&what, gate, version, limit, || self.status()).with_context(|| self.logs())
     }
 
     /// The user's mail program, connected to the connector on this PC.
@@ -422,4 +424,25 @@ impl Pc {
         command.args(words).arg(program).env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").current_dir(home);
         command
     }
+}
+
+/// A connector's version and gate, from its status.
+pub(super) fn words(status: &Value) -> String {
+    format!("{} {}", status["version"].as_str().unwrap_or("?"), status["gate"].as_str().unwrap_or("?"))
+}
+
+/// Waits until a connector's status says this gate and version, and gives since when.
+pub(super) fn at_gate(
+    what: &str,
+    gate: &str,
+    version: &str,
+    limit: Duration,
+    status: impl Fn() -> Result<Value>,
+) -> Result<jiff::Timestamp> {
+    let since = wait_until(what, limit, || {
+        let status = status()?;
+        let there = status["running"] == true && status["gate"] == gate && status["version"] == version;
+        Ok(there.then(|| status["since"].as_str().unwrap_or_default().to_owned()))
+    })?;
+    Ok(since.parse()?)
 }

@@ -210,35 +210,18 @@ impl World {
     fn rows_before(&self) -> Result<Vec<Row>> {
         let row = |pc: &Pc| {
             let before = match pc.is_on() {
-                true => state(pc)?,
+                true => pc.words()?,
                 false => format!("{OLDEST}, off"),
             };
-            let mailbox_before = mailbox(&self.site.mail, &pc.user)?;
-            Ok(Row { user: pc.user.clone(), pc: pc.name.clone(), before, mailbox_before, ..Row::default() })
+            Row::begun(&pc.user, &pc.name, before, &self.site.mail)
         };
         self.pcs().into_iter().map(row).collect()
     }
 
     fn rows_after(&self, outcome: &mut Outcome) -> Result<()> {
         for (pc, row) in self.pcs().into_iter().zip(&mut outcome.rows) {
-            row.after = state(pc)?;
-            row.mailbox_after = mailbox(&self.site.mail, &pc.user)?;
-            row.sent = self.ledger.sent(&pc.user);
-            (row.received, row.lost) = self.ledger.received_and_lost(&self.site.mail, &pc.user);
+            row.end(pc.words()?, &self.site.mail, &self.ledger)?;
         }
         Ok(())
     }
-}
-
-fn state(pc: &Pc) -> Result<String> {
-    let status = pc.status()?;
-    Ok(format!("{} {}", status["version"].as_str().unwrap_or("?"), status["gate"].as_str().unwrap_or("?")))
-}
-
-/// What is in each folder of a user on the mail server.
-pub(super) fn mailbox(rig: &MailRig, user: &str) -> Result<String> {
-    let mut folders = crate::mail_client::MailClient::direct(rig, user).folders()?;
-    folders.retain(|(_, messages)| *messages > 0);
-    folders.sort_by_key(|(name, _)| (name != "INBOX", name.clone()));
-    Ok(folders.iter().map(|(name, messages)| format!("{name} {messages}")).collect::<Vec<_>>().join(", "))
 }

@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::vendor::Vendor;
+use super::{narrator::Narrator, vendor::Vendor};
 use crate::{
     browser::Browser,
     mail_rig::MailRig,
@@ -226,6 +227,21 @@ impl Site {
     /// When it does not.
     pub fn must_lockstep(&self, arguments: &[&str]) -> Result<String> {
         must(Command::new(self.programs.path("lockstep")).args(arguments).arg("--data").arg(self.data()))
+    }
+
+    /// The administrator announces the next version, although users will be cut off, and upgrades the mail server; gives when.
+    ///
+    /// # Errors
+    /// When it is announced without asking, or the mail server does not come up.
+    pub fn cut_over(&mut self, to: &str, narrator: Narrator) -> Result<Timestamp> {
+        let unasked = self.lockstep(&["cut-over", "--to", to])?;
+        ensure!(!unasked.status.success(), "with users to be cut off and nobody to ask, it must refuse");
+        let text = self.must_lockstep(&["cut-over", "--to", to, "--yes"])?;
+        narrator.show(&format!("lockstep cut-over --to {to} --yes"), &text);
+        self.mail.become_version_under_way(to)?;
+        let flipped = Timestamp::now();
+        narrator.say(&format!("The mail server is upgraded: its greeting says {to}."));
+        Ok(flipped)
     }
 
     /// `lockstep status --json`.

@@ -59,9 +59,7 @@ fn adopt(record: &mut ProductRecord, observed: &Observed) -> Option<(Version, Ve
     record.restart = Some(now.clone());
     record.confirmed = None;
     record.consented = None;
-    record.consented_by.clear();
-    record.restart_for.clear();
-    record.everybody_at = None;
+    record.forget_who_agreed();
     Some((before, now))
 }
 

@@ -161,9 +161,7 @@ impl<S: Source> Driver<S> {
         let record = self.setup.record.product_mut(product);
         record.remember_failure(version.clone(), reason, at);
         record.consented = record.consented.take().filter(|v| *v != version);
-        record.consented_by.clear();
-        record.restart_for.clear();
-        record.everybody_at = None;
+        record.forget_who_agreed();
         record.active = to.clone();
         self.save().await;
         self.refused.forget_settling(product);

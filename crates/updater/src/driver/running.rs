@@ -67,12 +67,14 @@ impl Running {
         let Judged { product, version, before } = judged;
         let manifest = self.manifest(product, version).await;
         let manifest = manifest.map_err(|error| format!("its manifest cannot be read: {error}"))?;
+        let arguments = &manifest.description.self_check;
+        if arguments.is_empty() {
+            // A vendor that states no check: nothing can be said against it.
+            return Ok(manifest);
+        }
+        let (program, limit) = self.program(product, &manifest);
         let (began, mut wait) = (Instant::now(), SHORTEST_WAIT);
         loop {
-            let (program, limit) = self.program(product, &manifest);
-            // A vendor that states no check: nothing can be said against it.
-            let arguments = &manifest.description.self_check;
-            let Some(arguments) = Some(arguments).filter(|a| !a.is_empty()) else { return Ok(manifest) };
             let Err(reason) = health::check_patiently(&program, arguments, limit).await else { return Ok(manifest) };
             let Some(before) = before.as_ref() else { return Err(reason) };
             if !self.fails_as_well(product, before).await {

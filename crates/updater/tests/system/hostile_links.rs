@@ -4,9 +4,15 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
 };
 
 use crate::{
@@ -148,25 +154,25 @@ fn what_links_at_every_predictable_name_lead_to_is_left_alone() {
     }
 }
 
-/// Another user who exchanges every directory that was left open for a link to the canary, as fast as possible.
+/// Another user who exchanges every directory that was left open for a link to the canary, and says a line when it begins and
+/// after each exchange.
 const SWAPPER: &str = r#"
 import os, random, sys, time
 root, canary, stop = sys.argv[1:4]
 dirs = sys.argv[4:]
-swaps = 0
+print("begun", flush=True)
 while not os.path.exists(stop):
     path = os.path.join(root, random.choice(dirs))
     target = random.choice([canary, canary + "/inner", canary + "/secret"])
     try:
         os.rename(path, path + ".away")
         os.symlink(target, path)
-        swaps += 1
+        print("exchanged", flush=True)
         os.unlink(path)
         os.rename(path + ".away", path)
     except OSError:
         pass
     time.sleep(random.random() / 20)
-print(swaps)
 "#;
 
 #[test]
@@ -203,7 +209,7 @@ fn whoever_exchanges_open_directories_for_links_meanwhile_cannot_lead_the_instal
     fs::create_dir(&private).unwrap();
     fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
     let stop = d.dir.path().join("stop");
-    let swapper = Command::new("setpriv")
+    let mut swapper = Command::new("setpriv")
         .args(["--reuid=60001", "--regid=60001", "--clear-groups", "python3", "-c", SWAPPER])
         .args([d.root().as_os_str(), canary.dir.as_os_str(), stop.as_os_str()])
         .args(DIRECTORIES)
@@ -211,9 +217,20 @@ fn whoever_exchanges_open_directories_for_links_meanwhile_cannot_lead_the_instal
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let rounds = if soak { 1000 } else { 25 };
-    let mut installed = 0;
-    for round in 0..rounds {
+    let mut lines = BufReader::new(swapper.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("begun"));
+    let exchanges = Arc::new(AtomicU64::new(0));
+    let counter = thread::spawn({
+        let exchanges = exchanges.clone();
+        move || lines.for_each(|_| drop(exchanges.fetch_add(1, Ordering::Relaxed)))
+    });
+    let at_least = if soak { 1000 } else { 25 };
+    let (mut rounds, mut installed) = (0, 0);
+    // How often the other gets its turn is up to the machine.
+    while rounds < at_least || exchanges.load(Ordering::Relaxed) == 0 {
+        let round = rounds;
+        rounds += 1;
+        assert!(rounds <= 40 * at_least, "not one exchange in {round} rounds");
         // The careless administrator is at work where nobody sees it.
         fs::rename(d.root(), private.join("old")).unwrap();
         fs::remove_dir_all(private.join("old")).unwrap();
@@ -226,11 +243,9 @@ fn whoever_exchanges_open_directories_for_links_meanwhile_cannot_lead_the_instal
         assert_eq!(canary.look(), before, "round {round}");
     }
     fs::write(&stop, "").unwrap();
-    let swaps = swapper.wait_with_output().unwrap();
-    let swaps: u64 = String::from_utf8(swaps.stdout).unwrap().trim().parse().unwrap();
-    println!("soak: {rounds} installs, {installed} succeeded, {swaps} exchanges");
-    // How often it gets its turn is up to the machine.
-    assert!(swaps > 0, "not one exchange");
+    assert!(swapper.wait().unwrap().success());
+    counter.join().unwrap();
+    println!("soak: {rounds} installs, {installed} succeeded, {} exchanges", exchanges.load(Ordering::Relaxed));
     fs::remove_dir_all(d.root()).unwrap();
     careless(&d.root());
     let output = d.install();

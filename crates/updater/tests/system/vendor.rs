@@ -103,36 +103,29 @@ impl Release {
 
     /// The same with these arguments of its self-check.
     pub fn checked(product: &str, version: &str, files: &[(&str, u32, &[u8])], check: &[&str]) -> Self {
-        Self::on(Platform::current(), product, version, files, check, &format!("bin/lockstep-{product}"))
+        Self::on(Platform::current(), product, version, files, check, &format!("bin/lockstep-{product}")).verified()
     }
 
     /// The same for Windows, whose programs have an ending.
     pub fn for_windows(product: &str, version: &str, files: &[(&str, u32, &[u8])], check: &[&str]) -> Self {
         let platform = Platform { os: "windows".into(), arch: "x86_64".into() };
-        Self::on(platform, product, version, files, check, &format!("bin/lockstep-{product}.exe"))
+        Self::on(platform, product, version, files, check, &format!("bin/lockstep-{product}.exe")).verified()
     }
 
     /// A package for Windows, one of whose files has this path; nobody has looked whether it may.
     pub fn with_path_for_windows(version: &str, program: &[u8], path: &str) -> Self {
         let files = [("bin/lockstep-connector.exe", 0o755, program), (path, 0o644, &b"hostile"[..])];
         let platform = Platform { os: "windows".into(), arch: "x86_64".into() };
-        Self::unchecked(platform, "connector", version, &files, &["self-check"], "bin/lockstep-connector.exe")
+        Self::on(platform, "connector", version, &files, &["self-check"], "bin/lockstep-connector.exe")
+    }
+
+    /// A package that may be unpacked.
+    fn verified(self) -> Self {
+        package::verify(&self.package[..]).unwrap();
+        self
     }
 
     fn on(
-        platform: Platform,
-        product: &str,
-        version: &str,
-        files: &[(&str, u32, &[u8])],
-        check: &[&str],
-        program: &str,
-    ) -> Self {
-        let made = Self::unchecked(platform, product, version, files, check, program);
-        package::verify(&made.package[..]).unwrap();
-        made
-    }
-
-    fn unchecked(
         platform: Platform,
         product: &str,
         version: &str,

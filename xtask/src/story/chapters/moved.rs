@@ -16,14 +16,7 @@ use crate::{
 impl World {
     pub(in crate::story) fn flip(&mut self, narrator: Narrator) -> Result<Timestamp> {
         narrator.step("7", "The cut-over");
-        let unasked = self.site.lockstep(&["cut-over", "--to", NEW])?;
-        ensure!(!unasked.status.success(), "with users to be cut off and nobody to ask, it must refuse");
-        let text = self.site.must_lockstep(&["cut-over", "--to", NEW, "--yes"])?;
-        narrator.show(&format!("lockstep cut-over --to {NEW} --yes"), &text);
-        self.site.mail.become_version_under_way(NEW)?;
-        let flipped = Timestamp::now();
-        narrator.say(&format!("The mail server is upgraded: its greeting says {NEW}."));
-        Ok(flipped)
+        self.site.cut_over(NEW, narrator)
     }
 
     pub(in crate::story) fn after_the_flip(

@@ -18,7 +18,10 @@ use crate::{
     mail_client::MailClient,
     process::{Background, must, tail, wait_until},
     programs::NEW,
-    story::site::Site,
+    story::{
+        pc::{at_gate, words},
+        site::Site,
+    },
 };
 
 /// Where Windows keeps what is installed for everybody.
@@ -332,8 +335,7 @@ impl Pc {
     /// # Errors
     /// When none has run yet.
     pub fn words(&self) -> Result<String> {
-        let status = self.status()?;
-        Ok(format!("{} {}", status["version"].as_str().unwrap_or("?"), status["gate"].as_str().unwrap_or("?")))
+        Ok(words(&self.status()?))
     }
 
     /// Waits until the connector is at this gate, running this version, and says since when.
@@ -342,13 +344,7 @@ impl Pc {
     /// When it does not come to that; the error shows its log.
     pub fn wait_for_gate(&self, gate: &str, version: &str, limit: Duration) -> Result<jiff::Timestamp> {
         let what = format!("{}: connector {version} {gate}", self.name);
-        let since = wait_until(&what, limit, || {
-            let status = self.status()?;
-            let there = status["running"] == true && status["gate"] == gate && status["version"] == version;
-            Ok(there.then(|| status["since"].as_str().unwrap_or_default().to_owned()))
-        })
-        .with_context(|| self.logs())?;
-        Ok(since.parse()?)
+        at_gate(&what, gate, version, limit, || self.status()).with_context(|| self.logs())
     }
 
     /// The user's mail program, connected to the connector on this PC, in the PC's own network.

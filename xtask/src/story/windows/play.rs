@@ -18,7 +18,7 @@ use crate::{
         ledger::Ledger,
         narrator::Narrator,
         outcome::{CutOff, Outcome, Row},
-        play::{UPDATER, mailbox},
+        play::UPDATER,
         site::{NO_WEBMAIL, Site, VersionSource},
         vendor::Vendor,
     },
@@ -124,20 +124,13 @@ impl World {
     }
 
     fn rows_before(&self) -> Result<Vec<Row>> {
-        let row = |pc: &Pc| {
-            let mailbox_before = mailbox(&self.site.mail, &pc.user)?;
-            let (user, pc, before) = (pc.user.clone(), pc.name.clone(), pc.words()?);
-            Ok(Row { user, pc, before, mailbox_before, ..Row::default() })
-        };
+        let row = |pc: &Pc| Row::begun(&pc.user, &pc.name, pc.words()?, &self.site.mail);
         self.pcs().into_iter().map(row).collect()
     }
 
     fn rows_after(&self, outcome: &mut Outcome) -> Result<()> {
         for (pc, row) in self.pcs().into_iter().zip(&mut outcome.rows) {
-            row.after = pc.words()?;
-            row.mailbox_after = mailbox(&self.site.mail, &pc.user)?;
-            row.sent = self.ledger.sent(&pc.user);
-            (row.received, row.lost) = self.ledger.received_and_lost(&self.site.mail, &pc.user);
+            row.end(pc.words()?, &self.site.mail, &self.ledger)?;
         }
         Ok(())
     }
