@@ -92,6 +92,14 @@ enum Command {
         after_help = "Example, from the script of a package that is purged:\n  lockstep-updater remove\n\nUsers' mail stays."
     )]
     Remove(Root),
+    /// Remove everything that was installed without a package: programs, service, this computer's identity. Asks first.
+    #[cfg(windows)]
+    #[command(after_help = "Example:\n  lockstep-updater uninstall --quiet\n\nUsers' mail stays.")]
+    Uninstall {
+        /// Ask nothing and show nothing, for scripts.
+        #[arg(long)]
+        quiet: bool,
+    },
     /// Say what is installed, what is ready, and why.
     #[command(after_help = "Examples:\n  lockstep-updater status\n  lockstep-updater status --json | jq .products")]
     Status {
@@ -203,6 +211,8 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Adopt { root, package } => adopt(&root.root, &package),
         Command::Configure { words } => configure(&words),
         Command::Remove(Root { root }) => Ok(install::remove::remove(&Layout::new(&root)?)?),
+        #[cfg(windows)]
+        Command::Uninstall { quiet } => uninstall(quiet),
         Command::Status { root, json } => show_status(&root.root, json),
         Command::Check { root, json, wait } => check_now(&root.root, json, wait),
         Command::History { root, json } => show_history(&root.root, json),
@@ -300,6 +310,47 @@ fn configure(words: &[String]) -> anyhow::Result<()> {
     let server = install::configure::configure(&Layout::new(Path::new("/"))?, &given)?;
     let text = server.map_or("nothing was changed".into(), |s| format!("this computer belongs to the site {s}"));
     Ok(writeln!(std::io::stdout(), "{}", status::printable(&text))?)
+}
+
+#[cfg(windows)]
+fn uninstall(quiet: bool) -> anyhow::Result<()> {
+    const TITLE: &str = "Lockstep Updater";
+    let question = "Remove Lockstep from this computer, for everybody who uses it?\n\nMail stays where it is: in each user's own folder, \
+                    and on the mail server.";
+    if !quiet && win32::message::ask_yes_or_no(TITLE, question, false) != Some(true) {
+        bail!("nothing was removed");
+    }
+    let done = uninstall_elevated();
+    if !quiet {
+        let text = match &done {
+            Ok(()) => "Lockstep was removed. What is still running goes when Windows starts the next time.".into(),
+            Err(error) => format!("{error:#}"),
+        };
+        win32::message::tell(TITLE, &text);
+    }
+    done
+}
+
+/// With the administrator's rights, for which User Account Control asks where this process has none.
+#[cfg(windows)]
+fn uninstall_elevated() -> anyhow::Result<()> {
+    use win32::Elevated::{Ended, Failed, Refused, StillRuns};
+    /// The person's two minutes, and longer than removing takes.
+    const PATIENCE: Duration = Duration::from_secs(300);
+    if platform::is_root() {
+        return Ok(install::uninstall::uninstall(&Layout::new(Path::new("/"))?)?);
+    }
+    match win32::run_elevated(&std::env::current_exe()?, &["uninstall", "--quiet"], PATIENCE) {
+        Ended(0) => Ok(()),
+        Ended(code) => {
+            bail!("it failed with exit code {code}; `lockstep-updater uninstall` as an administrator says why")
+        }
+        Refused => bail!("nothing was removed: the administrator's permission was refused"),
+        StillRuns => bail!("it is being removed still; look again later"),
+        Failed(error) => {
+            Err(error).context("nothing was removed: the administrator's permission could not be asked for")
+        }
+    }
 }
 
 fn show_status(root: &Path, json: bool) -> anyhow::Result<()> {

@@ -79,6 +79,12 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     let complaints = group_policy(&mut settings, &mut site);
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
+    #[cfg(windows)]
+    if layout.root() == std::path::Path::new("/")
+        && let Err(error) = platform::listed::show_version(&version.to_string())
+    {
+        tracing::warn!(%error, "the installed programs say another version");
+    }
     let disk = Arc::new(RealDisk);
     sweep(&layout)?;
     let file = RecordFile::new(layout.state(), disk.clone());

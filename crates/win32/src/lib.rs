@@ -9,6 +9,8 @@
 //! | `files` | known folders, renames, free space |
 //! | `console` | output of a program that has no console of its own |
 //! | `libraries` | where libraries come from |
+//! | `elevate` | the administrator's rights, for which somebody is asked |
+//! | [`message`] | boxes with words in them |
 //! | `stop` | asking such a program to end |
 
 #![deny(unsafe_code)]
@@ -23,9 +25,13 @@ mod calls;
 #[cfg(windows)]
 pub mod console;
 #[cfg(windows)]
+mod elevate;
+#[cfg(windows)]
 mod files;
 #[cfg(windows)]
 mod libraries;
+#[cfg(windows)]
+pub mod message;
 #[cfg(windows)]
 mod stop;
 #[cfg(windows)]
@@ -35,6 +41,8 @@ mod user;
 pub use access::Descriptor;
 #[cfg(windows)]
 pub use calls::{no_error, succeeded, text, wide};
+#[cfg(windows)]
+pub use elevate::{Elevated, MASK, REFUSED, VERB, run_elevated};
 #[cfg(windows)]
 pub use files::{free_space, known_folder, replace};
 #[cfg(windows)]

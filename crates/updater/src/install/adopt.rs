@@ -49,7 +49,11 @@ pub enum Adopted {
 /// # Errors
 /// [`InstallError`]; what was active before is active still.
 pub async fn adopt(layout: &Layout, path: &Path) -> Result<Adopted, InstallError> {
-    check_rights(layout)?;
+    let _whole_machine = check_rights(layout)?;
+    #[cfg(windows)]
+    if _whole_machine && let Err(error) = platform::listed::forget() {
+        tracing::warn!(%error, "it is among the installed programs twice");
+    }
     let file = open(path)?;
     let manifest = place::read_manifest(&file)?;
     let description = &manifest.description;

@@ -25,6 +25,7 @@
 //! | [`adopt`](mod@adopt) | what the system's own package manager has brought |
 //! | [`configure`](mod@configure) | what it was told about the site |
 //! | [`remove`](mod@remove) | what it does not know of, when it takes everything away |
+//! | `uninstall` | on Windows, everything, where no package has brought it |
 
 pub mod adopt;
 pub mod configure;
@@ -34,6 +35,8 @@ pub mod place;
 pub mod remove;
 pub mod start;
 pub mod trust;
+#[cfg(windows)]
+pub mod uninstall;
 
 use std::{
     io,
@@ -190,6 +193,12 @@ pub enum InstallError {
     /// What was given is no machine policy.
     #[error("{0}; nothing was changed")]
     NotAccepted(String),
+    /// A package has brought it, and takes it away.
+    #[error("an installation package has brought this; remove it among the installed programs, or with msiexec /x")]
+    Packaged,
+    /// The service is there still.
+    #[error("nothing was removed: Windows says: {0}")]
+    NotStopped(String),
     /// Everything is in its place, and the service does not start.
     #[error("everything is installed, but the service could not be started: {0}")]
     NotStarted(String),
@@ -272,6 +281,10 @@ pub async fn install(layout: &Layout, folder: &Path, now: Timestamp) -> Result<I
     drop(alone);
 
     let program = layout.updater_program();
+    #[cfg(windows)]
+    if whole_machine {
+        uninstall::offer(layout, &products);
+    }
     let service = start::start(layout, whole_machine).await?;
     Ok(Installed { products, site: site.server, believed: root.whose, program, service })
 }

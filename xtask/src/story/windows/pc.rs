@@ -268,9 +268,18 @@ impl Pc {
     /// # Errors
     /// When it does not start.
     pub fn power_cut(&mut self) -> Result<()> {
+        self.switch_off()?;
+        self.pc.power_on()
+    }
+
+    /// The power fails.
+    ///
+    /// # Errors
+    /// When something goes on.
+    pub fn switch_off(&mut self) -> Result<()> {
         self.pc.power_cut()?;
         self.connector = None;
-        self.pc.power_on()
+        Ok(())
     }
 
     /// The user was asked once, as Windows is to be asked: first in words of the connector's own, then by its prompt.

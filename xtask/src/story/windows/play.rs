@@ -28,7 +28,8 @@ use crate::{
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// The people of the story: account, PC.
-const PEOPLE: [(&str, &str); 3] = [("alice", "WIN-READY"), ("bob", "WIN-REFUSES"), ("carol", "WIN-ACCEPTS")];
+const PEOPLE: [(&str, &str); 4] =
+    [("alice", "WIN-READY"), ("bob", "WIN-REFUSES"), ("carol", "WIN-ACCEPTS"), ("dave", "WIN-AWAY")];
 
 /// Everything in the story.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct World {
     pub refuses: Pc,
     /// Connector without updater, whose user answers the prompt with no, and later asks for the upgrade and permits it.
     pub accepts: Pc,
+    /// Connector without updater, installed again from the integration page before the move; off during it.
+    pub away: Pc,
     /// The vendor's programs before the move, and after it.
     pub(super) old: Shipped,
     pub(super) new: Shipped,
@@ -59,20 +62,24 @@ pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(W
     let mut outcome = Outcome { rows: world.rows_before()?, kills: 0 };
     world.new_release(narrator)?;
     world.warning(narrator)?;
+    world.remedy(narrator)?;
     world.staged(narrator)?;
     world.preflight(narrator)?;
+    world.switched_off(narrator)?;
     let flipped = world.flip(narrator)?;
     let alice = world.after_the_flip(flipped, narrator)?;
     let offline = world.refused(narrator)?;
     world.nobody_else_is_blocked(narrator)?;
     let bob = world.later(&offline, narrator)?;
     let carol = world.accepted(narrator)?;
+    world.away_comes_back(narrator)?;
     outcome.kills = world.power_cut(narrator)?;
     world.broken_release(narrator)?;
     world.rows_after(&mut outcome)?;
     for (row, online) in [(0, alice), (1, bob), (2, carol)] {
         outcome.rows[row].cut_off = CutOff::Seconds(online.duration_since(flipped).as_secs_f64());
     }
+    outcome.rows[3].cut_off = CutOff::WasOff;
     Ok((world, outcome))
 }
 
@@ -99,14 +106,14 @@ impl World {
         narrator
             .say(&format!("A mail server (Dovecot and Exim) runs as {OLD}, and lockstep-server at {}.", site.url()));
 
-        let [ready, refuses, accepts] = PEOPLE.map(|(name, pc)| Pc::new(pc, &format!("{name}@{DOMAIN}"), &site));
-        let (ready, refuses, accepts) = (ready?, refuses?, accepts?);
-        Ok(Self { vendor, site, ready, refuses, accepts, old, new, ledger: Ledger::default() })
+        let [ready, refuses, accepts, away] = PEOPLE.map(|(name, pc)| Pc::new(pc, &format!("{name}@{DOMAIN}"), &site));
+        let (ready, refuses, accepts, away) = (ready?, refuses?, accepts?, away?);
+        Ok(Self { vendor, site, ready, refuses, accepts, away, old, new, ledger: Ledger::default() })
     }
 
     /// Everybody, in the order of the story.
-    pub fn pcs(&self) -> [&Pc; 3] {
-        [&self.ready, &self.refuses, &self.accepts]
+    pub fn pcs(&self) -> [&Pc; 4] {
+        [&self.ready, &self.refuses, &self.accepts, &self.away]
     }
 
     /// Those that upgrade by themselves.
@@ -116,7 +123,7 @@ impl World {
 
     /// Each of these sends to the next, and everybody receives.
     pub(super) fn mail_in_a_circle(&mut self, names: &[&str]) -> Result<()> {
-        let pcs = [&self.ready, &self.refuses, &self.accepts];
+        let pcs = [&self.ready, &self.refuses, &self.accepts, &self.away];
         let pcs: Vec<&Pc> = pcs.into_iter().filter(|pc| names.contains(&pc.name.as_str())).collect();
         let people: Vec<_> = pcs.iter().map(|pc| Ok((pc.user.as_str(), pc.mail_program()?))).collect::<Result<_>>()?;
         let logs = || pcs.iter().map(|pc| pc.logs()).collect::<Vec<_>>().join("\n");

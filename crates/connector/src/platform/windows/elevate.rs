@@ -6,72 +6,41 @@
 //!
 //! | attack, or mishap | answer |
 //! |---|---|
-//! | an argument that is read as two, or as an option | quoted by the rules of `CommandLineToArgvW` ([`command_line`]); no shell |
-//! | a program found elsewhere than meant | its full path; the system's directory as the current one |
-//! | a prompt that nobody answers | [`announce`] is taken back in time; UAC takes its own back after two minutes |
+//! | an argument that is read as two, a program found elsewhere than meant | [`win32::run_elevated`] |
+//! | a question that nobody answers | [`announce`] is taken back in time; UAC takes its own back after two minutes |
 //! | asked where nobody can be asked | a user who runs with the administrator's rights already is not asked ([`is_elevated`]) |
 
 use std::{ffi::OsStr, io, os::windows::io::AsRawHandle, path::Path, ptr::null_mut, time::Duration};
 
+use win32::{run_elevated, wide};
 use windows_sys::Win32::{
-    Foundation::{CloseHandle, ERROR_CANCELLED, WAIT_OBJECT_0, WAIT_TIMEOUT},
     Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation},
     System::{
-        Com::{COINIT_APARTMENTTHREADED, COINIT_DISABLE_OLE1DDE, CoInitializeEx, CoUninitialize},
         StationsAndDesktops::{GetProcessWindowStation, GetUserObjectInformationW, UOI_FLAGS, USEROBJECTFLAGS},
-        SystemInformation::GetSystemDirectoryW,
-        Threading::{GetCurrentThreadId, GetExitCodeProcess, WaitForSingleObject},
+        Threading::GetCurrentThreadId,
     },
-    UI::{
-        Shell::{
-            SEE_MASK_FLAG_NO_UI, SEE_MASK_NOASYNC, SEE_MASK_NOCLOSEPROCESS, SEE_MASK_UNICODE, SHELLEXECUTEINFOW,
-            ShellExecuteExW,
-        },
-        WindowsAndMessaging::{
-            IDCANCEL, IDNO, IDYES, MB_DEFBUTTON1, MB_DEFBUTTON2, MB_ICONINFORMATION, MB_ICONQUESTION, MB_OKCANCEL,
-            MB_SETFOREGROUND, MB_TOPMOST, MB_YESNOCANCEL, MESSAGEBOX_STYLE, MessageBoxW, PostThreadMessageW, SW_HIDE,
-            WM_QUIT, WSF_VISIBLE,
-        },
+    UI::WindowsAndMessaging::{
+        IDCANCEL, MB_DEFBUTTON1, MB_ICONINFORMATION, MB_OKCANCEL, MB_SETFOREGROUND, MB_TOPMOST, MESSAGEBOX_STYLE,
+        MessageBoxW, PostThreadMessageW, WM_QUIT, WSF_VISIBLE,
     },
 };
 
-use win32::{command_line, wide};
+pub use win32::{Elevated, REFUSED};
 
-/// The verb that makes the shell ask for the administrator's rights.
-pub const VERB: &str = "runas";
-
-/// How the shell is asked: the process is handed over, the work is done before the call returns (the thread that makes it does
-/// nothing else), and errors are told, not shown.
-pub const MASK: u32 = SEE_MASK_NOCLOSEPROCESS | SEE_MASK_NOASYNC | SEE_MASK_FLAG_NO_UI | SEE_MASK_UNICODE;
-
-/// What the system says when the prompt is answered with no (`ERROR_CANCELLED`).
-pub const REFUSED: i32 = ERROR_CANCELLED.cast_signed();
+/// What its boxes are called.
+const TITLE: &str = "Lockstep Connector";
 
 /// What the question before the prompt looks like: "OK" and "Cancel", in front of the other windows.
 pub const QUESTION: MESSAGEBOX_STYLE = MB_OKCANCEL | MB_ICONINFORMATION | MB_DEFBUTTON1 | MB_SETFOREGROUND | MB_TOPMOST;
 
-// As Windows documents them: SEE_MASK_NOCLOSEPROCESS 0x40, NOASYNC 0x100, FLAG_NO_UI 0x400, UNICODE 0x4000; 1223; MB_OKCANCEL 1,
-// ICONINFORMATION 0x40, SETFOREGROUND 0x10000, TOPMOST 0x40000.
-const _: () = assert!(MASK == 0x4540 && REFUSED == 1223 && QUESTION == 0x5_0041);
-
-/// What became of a program that was to run with the administrator's rights.
-#[derive(Debug)]
-pub enum Elevated {
-    /// It ran; its exit code.
-    Ended(u32),
-    /// The prompt was answered with no.
-    Refused,
-    /// It did not end in time, and goes on.
-    StillRuns,
-    /// It was not started.
-    Failed(io::Error),
-}
+// As Windows documents them: MB_OKCANCEL 1, ICONINFORMATION 0x40, SETFOREGROUND 0x10000, TOPMOST 0x40000.
+const _: () = assert!(QUESTION == 0x5_0041);
 
 /// Runs `program` with the administrator's rights and waits for its end.
 pub async fn elevate(program: &Path, arguments: &[&OsStr], patience: Duration) -> Elevated {
-    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
-    let (program, parameters) = (program.to_owned(), command_line(&words));
-    let done = on_a_thread(move || start(&program, &parameters, patience)).await;
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let program = program.to_owned();
+    let done = on_a_thread(move || run_elevated(&program, &words, patience)).await;
     done.unwrap_or_else(|| Elevated::Failed(io::Error::other("the thread that asks has ended")))
 }
 
@@ -101,23 +70,12 @@ pub async fn announce(title: &str, text: &str, patience: Duration) -> bool {
 
 /// Asks, in a window, a question that is answered with yes or no. `None`: there is nobody to ask, or it was closed.
 pub fn ask_yes_or_no(question: &str, usual: bool) -> Option<bool> {
-    let (title, text) = (wide("Lockstep Connector"), wide(question));
-    let button = if usual { MB_DEFBUTTON1 } else { MB_DEFBUTTON2 };
-    let style = MB_YESNOCANCEL | MB_ICONQUESTION | button | MB_SETFOREGROUND | MB_TOPMOST;
-    // SAFETY: both texts end with a zero and outlive the call.
-    match unsafe { MessageBoxW(null_mut(), text.as_ptr(), title.as_ptr(), style) } {
-        IDYES => Some(true),
-        IDNO => Some(false),
-        _ => None,
-    }
+    win32::message::ask_yes_or_no(TITLE, question, usual)
 }
 
 /// Tells something in a window, until it is closed.
 pub fn tell(text: &str) {
-    let (title, text) = (wide("Lockstep Connector"), wide(text));
-    let style = MB_ICONINFORMATION | MB_SETFOREGROUND | MB_TOPMOST;
-    // SAFETY: both texts end with a zero and outlive the call.
-    unsafe { MessageBoxW(null_mut(), text.as_ptr(), title.as_ptr(), style) };
+    win32::message::tell(TITLE, text);
 }
 
 /// Whether this process's windows are seen by somebody: its window station is one that shows (`WSF_VISIBLE`), as a service's is not.
@@ -156,63 +114,6 @@ pub fn is_elevated() -> bool {
         GetTokenInformation(token, TokenElevation, (&raw mut elevation).cast(), size, &raw mut returned)
     };
     told != 0 && elevation.TokenIsElevated != 0
-}
-
-fn start(program: &Path, parameters: &str, patience: Duration) -> Elevated {
-    let (verb, file, parameters) = (wide(VERB), wide(program), wide(parameters));
-    let directory = system_directory();
-    let mut order = SHELLEXECUTEINFOW {
-        cbSize: u32::try_from(size_of::<SHELLEXECUTEINFOW>()).unwrap_or_default(),
-        fMask: MASK,
-        lpVerb: verb.as_ptr(),
-        lpFile: file.as_ptr(),
-        lpParameters: parameters.as_ptr(),
-        lpDirectory: directory.as_ptr(),
-        nShow: SW_HIDE,
-        ..Default::default()
-    };
-    let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX - 1);
-    // SAFETY: COM is set up for this thread alone and taken down on it; the order's texts end with a zero and outlive the
-    // call; the process is closed once.
-    unsafe {
-        let com = CoInitializeEx(std::ptr::null(), (COINIT_APARTMENTTHREADED | COINIT_DISABLE_OLE1DDE).cast_unsigned());
-        let started = ShellExecuteExW(&raw mut order);
-        let error = io::Error::last_os_error();
-        if com >= 0 {
-            CoUninitialize();
-        }
-        if started == 0 {
-            return not_started(error);
-        }
-        if order.hProcess.is_null() {
-            return Elevated::Failed(io::Error::other("the system has not said which process it started"));
-        }
-        let ended = match WaitForSingleObject(order.hProcess, millis) {
-            WAIT_OBJECT_0 => {
-                let mut code = 0;
-                match GetExitCodeProcess(order.hProcess, &raw mut code) {
-                    0 => Elevated::Failed(io::Error::last_os_error()),
-                    _ => Elevated::Ended(code),
-                }
-            }
-            WAIT_TIMEOUT => Elevated::StillRuns,
-            _ => Elevated::Failed(io::Error::last_os_error()),
-        };
-        CloseHandle(order.hProcess);
-        ended
-    }
-}
-
-/// Where nobody but an administrator can put anything that a program might find.
-fn system_directory() -> [u16; 261] {
-    let mut path = [0; 261];
-    // SAFETY: so much room is there, and the last unit stays zero. Where it does not fit, there is none, which is the usual one.
-    unsafe { GetSystemDirectoryW(path.as_mut_ptr(), 260) };
-    path
-}
-
-fn not_started(error: io::Error) -> Elevated {
-    if error.raw_os_error() == Some(REFUSED) { Elevated::Refused } else { Elevated::Failed(error) }
 }
 
 /// On a thread of its own: the shell and message boxes block, and have a message loop of their own.

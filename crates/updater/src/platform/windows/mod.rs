@@ -21,13 +21,15 @@
 //! | `unprivileged` | self-checks |
 //! | `foreign` | a directory of somebody else's |
 //! | `pipe` | the socket that users' programs talk to |
-//! | `registry` | Group Policy |
+//! | `registry` | the machine's part of it; Group Policy |
+//! | [`listed`] | the entry among the installed programs |
 //! | [`service`] | the service manager and the event log |
 
 mod ending;
 mod events;
 mod files;
 mod foreign;
+pub mod listed;
 mod pipe;
 mod places;
 mod process;
@@ -46,7 +48,7 @@ pub use pipe::{Listener, Stream, forget_socket};
 pub use places::{is_above, known_layout};
 pub use process::*;
 pub use registry::group_policy;
-pub use removal::{remove_file, remove_tree};
+pub use removal::{remove_file, remove_tree, take_running_aside};
 pub use sddl::{has_mode, is_sticky_of_root, written_by_us_only};
 pub use unprivileged::Unprivileged;
 

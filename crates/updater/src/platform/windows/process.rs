@@ -88,13 +88,33 @@ fn start_time(process: &OwnedHandle) -> io::Result<u64> {
 /// # Errors
 /// When the processes cannot be listed; then nothing may be assumed.
 pub fn is_running_below(dir: &Path) -> io::Result<bool> {
+    Ok(!below(dir, &all()?)?.is_empty())
+}
+
+/// The processes that run a program below `dir`, without this one and those that have started it.
+///
+/// # Errors
+/// When the processes cannot be listed.
+pub(super) fn others_below(dir: &Path) -> io::Result<Vec<u32>> {
+    let all = all()?;
+    let mut ours = vec![std::process::id()];
+    // A number that is used again could lead in a circle.
+    while let Some((_, parent)) = all.iter().find(|(pid, parent)| ours.last() == Some(pid) && !ours.contains(parent)) {
+        ours.push(*parent);
+    }
+    let mut others = below(dir, &all)?;
+    others.retain(|pid| !ours.contains(pid));
+    Ok(others)
+}
+
+fn below(dir: &Path, all: &[(u32, u32)]) -> io::Result<Vec<u32>> {
     let dir = plain(dir.canonicalize()?);
-    let below = |pid: u32| {
+    let below = |pid: &u32| {
         // A process that ended meanwhile; or one of the kernel's own, which nobody may look at and which runs nothing of ours.
-        let program = open(pid).and_then(|process| program(&process));
+        let program = open(*pid).and_then(|process| program(&process));
         program.is_ok_and(|program| is_below(&program, &dir))
     };
-    Ok(all()?.iter().any(|(pid, _)| below(*pid)))
+    Ok(all.iter().map(|(pid, _)| *pid).filter(below).collect())
 }
 
 /// Whether a path lies below another, whatever the case of the letters.

@@ -1,4 +1,5 @@
-//! Group Policy, as Windows puts it into the registry, where only administrators write.
+//! The machine's part of the registry, where only administrators write: Group Policy, as Windows puts it there, and what Windows is
+//! told about us.
 
 #![expect(unsafe_code, reason = "Windows' calls for the registry take pointers")]
 
@@ -7,12 +8,13 @@ use std::io;
 use windows_sys::Win32::{
     Foundation::ERROR_SUCCESS,
     System::Registry::{
-        HKEY_LOCAL_MACHINE, REG_DWORD, REG_MULTI_SZ, REG_SZ, RRF_RT_REG_DWORD, RRF_RT_REG_MULTI_SZ, RRF_RT_REG_SZ,
-        RRF_SUBKEY_WOW6464KEY, RegGetValueW,
+        HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, REG_DWORD, REG_EXPAND_SZ, REG_MULTI_SZ, REG_SZ, RRF_RT_REG_DWORD,
+        RRF_RT_REG_MULTI_SZ, RRF_RT_REG_SZ, RRF_SUBKEY_WOW6464KEY, RegCloseKey, RegDeleteTreeW, RegGetValueW,
+        RegOpenKeyExW, RegSetKeyValueW,
     },
 };
 
-use super::wide;
+use super::{no_error, wide};
 use crate::settings::group_policy::{KEY, Value};
 
 /// Bytes; a longer value is not read.
@@ -52,4 +54,59 @@ pub fn group_policy(name: &str) -> io::Result<Option<Value>> {
         }
         _ => None,
     })
+}
+
+/// A value that is written.
+#[derive(Debug, Clone, Copy)]
+pub enum Written<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Text that may name the system's folders (`%SystemRoot%`).
+    Expanded(&'a str),
+    /// A number.
+    Number(u32),
+}
+
+/// Writes a value, and makes its key where there is none.
+///
+/// # Errors
+/// Whatever the registry says.
+pub fn write(key: &str, name: &str, value: Written<'_>) -> io::Result<()> {
+    let (kind, bytes) = match value {
+        Written::Text(text) => (REG_SZ, bytes(text)),
+        Written::Expanded(text) => (REG_EXPAND_SZ, bytes(text)),
+        Written::Number(number) => (REG_DWORD, number.to_le_bytes().to_vec()),
+    };
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    let (key, name) = (wide(key), wide(name));
+    // SAFETY: two texts that end with a zero, and a value of this length that lives through the call.
+    no_error(unsafe {
+        RegSetKeyValueW(HKEY_LOCAL_MACHINE, key.as_ptr(), name.as_ptr(), kind, bytes.as_ptr().cast(), length)
+    })
+}
+
+/// Whether there is a key.
+pub fn exists(key: &str) -> bool {
+    let mut opened = std::ptr::null_mut();
+    // SAFETY: a text that ends with a zero, and a place for the key, which is closed once.
+    unsafe {
+        let found = RegOpenKeyExW(HKEY_LOCAL_MACHINE, wide(key).as_ptr(), 0, KEY_QUERY_VALUE, &raw mut opened);
+        found == ERROR_SUCCESS && RegCloseKey(opened) == ERROR_SUCCESS
+    }
+}
+
+/// Removes a key with everything in it; no error if there is none.
+///
+/// # Errors
+/// Whatever the registry says.
+pub fn remove(key: &str) -> io::Result<()> {
+    // SAFETY: a text that ends with a zero.
+    match no_error(unsafe { RegDeleteTreeW(HKEY_LOCAL_MACHINE, wide(key).as_ptr()) }) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    wide(text).into_iter().flat_map(u16::to_le_bytes).collect()
 }

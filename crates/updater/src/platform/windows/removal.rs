@@ -2,11 +2,20 @@
 
 #![expect(unsafe_code, reason = "a rename at the next start is not in the standard library")]
 
-use std::{fs, io, path::Path, ptr::null};
+use std::{
+    fs, io,
+    path::Path,
+    ptr::null,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use windows_sys::Win32::Storage::FileSystem::{MOVEFILE_DELAY_UNTIL_REBOOT, MoveFileExW};
 
-use super::{files::is_in_use, files::patiently, succeeded, wide};
+use super::{files::is_in_use, files::patiently, process::others_below, succeeded, wide};
+
+/// Programs that are asked to end have this long.
+const FAREWELL: Duration = Duration::from_secs(15);
 
 /// Removes a file.
 ///
@@ -37,6 +46,45 @@ pub(super) fn when_possible(path: &Path) {
     if fs::remove_file(path).is_err() {
         at_next_start(path);
     }
+}
+
+/// Makes room for removing what is below `dir`: programs of this session that run from there are asked to end, and those that run
+/// all the same, this one among them, are moved into `aside`, on the same volume, which goes when Windows starts the next time.
+///
+/// # Errors
+/// When the processes cannot be listed, or a program cannot be moved.
+pub fn take_running_aside(dir: &Path, aside: &Path) -> io::Result<()> {
+    let until = Instant::now() + FAREWELL;
+    // Those of other sessions do not hear it.
+    while others_below(dir)?.into_iter().filter(|pid| win32::ask_to_stop(*pid).is_ok()).count() > 0
+        && Instant::now() < until
+    {
+        sleep(Duration::from_millis(100));
+    }
+    fs::create_dir(aside)?;
+    move_what_stays(dir, aside)?;
+    if fs::remove_dir(aside).is_err() {
+        delay(aside);
+        at_next_start(dir);
+    }
+    Ok(())
+}
+
+/// Removes every file below `dir` that can be, and moves the others.
+fn move_what_stays(dir: &Path, aside: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path == aside {
+            continue;
+        }
+        if path.is_dir() && !path.is_symlink() {
+            move_what_stays(&path, aside)?;
+        } else if fs::remove_file(&path).is_err() {
+            let number = fs::read_dir(aside)?.count();
+            fs::rename(&path, aside.join(format!("{number}-removed.exe")))?;
+        }
+    }
+    Ok(())
 }
 
 fn is_out_of_sight(path: &Path) -> bool {

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "Windows' calls for the event log take pointers")]
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io,
     path::Path,
     ptr::{null, null_mut},
@@ -19,15 +19,16 @@ use windows_service::{
     },
     service_manager::{ServiceManager, ServiceManagerAccess},
 };
-use windows_sys::Win32::System::{
-    EventLog::{
-        DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE,
-        RegisterEventSourceW, ReportEventW,
-    },
-    Registry::{HKEY_LOCAL_MACHINE, REG_DWORD, REG_EXPAND_SZ, RegDeleteTreeW, RegSetKeyValueW},
+use windows_sys::Win32::System::EventLog::{
+    DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE, RegisterEventSourceW,
+    ReportEventW,
 };
 
-use super::{super::values, no_error, wide};
+use super::{
+    super::values,
+    registry::{self, Written},
+    wide,
+};
 
 /// The service's name.
 pub const NAME: &str = values::SERVICE;
@@ -151,12 +152,7 @@ pub fn uninstall() -> io::Result<()> {
     if let Some(service) = open()? {
         service.delete().map_err(plain)?;
     }
-    let source = wide(format!(r"{SOURCES}\{}", values::EVENT_SOURCE));
-    // SAFETY: a text that ends with a zero.
-    match no_error(unsafe { RegDeleteTreeW(HKEY_LOCAL_MACHINE, source.as_ptr()) }) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
+    registry::remove(&source())
 }
 
 fn reach(service: &Service, wanted: ServiceState) -> io::Result<()> {
@@ -187,21 +183,13 @@ fn plain(error: Error) -> io::Error {
 }
 
 fn event_source() -> io::Result<()> {
-    let key = wide(format!(r"{SOURCES}\{}", values::EVENT_SOURCE));
-    let messages = wide(MESSAGES);
     let types = EVENTLOG_ERROR_TYPE | EVENTLOG_WARNING_TYPE | EVENTLOG_INFORMATION_TYPE;
-    let types = u32::from(types);
-    for (name, kind, bytes, length) in [
-        ("EventMessageFile", REG_EXPAND_SZ, messages.as_ptr().cast(), messages.len() * 2),
-        ("TypesSupported", REG_DWORD, (&raw const types).cast(), 4),
-    ] {
-        let name: Vec<u16> = wide(OsString::from(name));
-        // SAFETY: two texts that end with a zero, and a value of this length that lives through the call.
-        no_error(unsafe {
-            RegSetKeyValueW(HKEY_LOCAL_MACHINE, key.as_ptr(), name.as_ptr(), kind, bytes, length as u32)
-        })?;
-    }
-    Ok(())
+    registry::write(&source(), "EventMessageFile", Written::Expanded(MESSAGES))?;
+    registry::write(&source(), "TypesSupported", Written::Number(types.into()))
+}
+
+fn source() -> String {
+    format!(r"{SOURCES}\{}", values::EVENT_SOURCE)
 }
 
 /// How grave an entry of the event log is.

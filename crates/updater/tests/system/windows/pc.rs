@@ -66,11 +66,11 @@ pub fn connector(version: &str) -> Release {
 
 /// The updater itself for Windows, the real programs, called this version.
 pub fn updater(version: &str) -> Release {
-    static PROGRAMS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let [supervisor, updater] = PROGRAMS
-        .get_or_init(|| ["lockstep-supervisor.exe", "lockstep-updater.exe"].map(|name| fs::read(built(name)).unwrap()));
-    let files =
-        [("bin/lockstep-supervisor.exe", 0o755, &supervisor[..]), ("bin/lockstep-updater.exe", 0o755, &updater[..])];
+    static PROGRAMS: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    let read =
+        |name: &str| (format!("bin/lockstep-{name}.exe"), fs::read(built(&format!("lockstep-{name}.exe"))).unwrap());
+    let programs = PROGRAMS.get_or_init(|| ["launcher", "supervisor", "updater"].map(read).into());
+    let files: Vec<_> = programs.iter().map(|(path, bytes)| (&path[..], 0o755, &bytes[..])).collect();
     Release::for_windows("updater", version, &files, &[])
 }
 

@@ -1,5 +1,7 @@
 //! The Windows service on a whole PC: made, started with Windows, stopped, removed; and what Group Policy says to it.
 
+use std::fs;
+
 use super::pc::{Computer, connector, updater};
 use crate::{site::Site, vendor::Vendor};
 
@@ -25,7 +27,7 @@ fn the_service_starts_with_windows_follows_group_policy_and_is_removed() {
     assert!(ran.stdout.contains("started"), "{}", ran.stdout);
     let status = |pc: &Computer| -> Option<serde_json::Value> {
         let ran = pc.pc.run(PROGRAM, &["status", "--json"]).ok()?;
-        std::fs::write(pc.log(), &ran.stderr).ok()?;
+        fs::write(pc.log(), &ran.stderr).ok()?;
         (ran.code == 0).then(|| serde_json::from_str(&ran.stdout).unwrap())
     };
     pc.wait("the service answers", || status(&pc).is_some());
@@ -48,4 +50,66 @@ fn the_service_starts_with_windows_follows_group_policy_and_is_removed() {
     assert!(status(&pc).is_none(), "it has ended, and the updater with it");
     pc.pc.must(PROGRAM, &["service-uninstall"]).unwrap();
     pc.pc.must(PROGRAM, &["stop-wait"]).unwrap();
+}
+
+/// Whatever one product after another says about itself in the list of installed programs.
+fn listed(pc: &Computer) -> Vec<String> {
+    let all = pc.pc.must("reg", &["query", r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall", "/s"]);
+    let all = all.unwrap_or_default();
+    all.split("HKEY_LOCAL_MACHINE").filter(|entry| entry.contains("Lockstep Updater")).map(str::to_owned).collect()
+}
+
+#[test]
+fn without_a_package_it_is_among_the_installed_programs_and_is_removed_from_there() {
+    const LAUNCHER: &str = r"C:\Program Files\Lockstep\launcher\lockstep-launcher.exe";
+    let site = Site::start();
+    let (u, connector) = (updater("0.1.0"), connector("7.2.0"));
+    let vendor = Vendor::new("vendor", &[u.clone(), connector.clone()]);
+    site.honest(&vendor, "7.2.0");
+    let mut pc = Computer::on("listed");
+    pc.root = "/".into();
+    assert!(listed(&pc).is_empty());
+    let ran = pc.install(&site, &vendor, &[&u, &connector]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    // What it is called, whose it is, how big, and how it goes.
+    let entry = listed(&pc);
+    let [entry] = &entry[..] else { panic!("one entry: {entry:?}") };
+    for part in [
+        "DisplayVersion",
+        "0.1.0",
+        "Publisher",
+        "InstallLocation",
+        "DisplayIcon",
+        "URLInfoAbout",
+        "EstimatedSize",
+        "NoModify",
+        "NoRepair",
+        r#""C:\Program Files\Lockstep\launcher\lockstep-launcher.exe" --once updater -- uninstall"#,
+        "--quiet",
+    ] {
+        assert!(entry.contains(part), "{part} in {entry}");
+    }
+    assert!(!entry.contains("EstimatedSize    REG_DWORD    0x0"), "{entry}");
+
+    // A user's connector runs meanwhile.
+    fs::write(pc.pc.path(r"C:\mail.txt"), "a user's mail").unwrap();
+    let log = pc.log();
+    let running = pc.pc.spawn("the connector", LAUNCHER, &["connector", "--", "run"], &log).unwrap();
+    let notes = || fs::read_to_string(pc.pc.path(r"C:\notes.txt")).unwrap_or_default();
+    pc.wait("the connector runs", || notes().contains("started 7.2.0"));
+
+    // As Windows runs it.
+    let ran = pc.pc.run(LAUNCHER, &["--once", "updater", "--", "uninstall", "--quiet"]).unwrap();
+    assert_eq!(ran.code, 0, "{}{}{}", ran.stdout, ran.stderr, fs::read_to_string(&log).unwrap_or_default());
+    assert!(notes().contains("ended 7.2.0"), "it was asked to end: {}", notes());
+    drop(running);
+    assert!(listed(&pc).is_empty(), "{:?}", listed(&pc));
+    let gone = pc.pc.run("reg", &["query", r"HKLM\SYSTEM\CurrentControlSet\Services\LockstepUpdater"]).unwrap();
+    assert_ne!(gone.code, 0, "the service is gone: {}", gone.stdout);
+    // What ran it goes at the next start.
+    pc.pc.power_cut().unwrap();
+    pc.pc.power_on().unwrap();
+    pc.wait("nothing is left of the programs", || !pc.pc.path(r"C:\Program Files\Lockstep").exists());
+    assert!(!pc.pc.path(r"C:\ProgramData\Lockstep").exists());
+    assert_eq!(fs::read_to_string(pc.pc.path(r"C:\mail.txt")).unwrap(), "a user's mail");
 }

@@ -26,23 +26,21 @@ impl World {
         let about = [("SITEJSON", &*share.join("site.json")), ("ROOTJSON", &*share.join("root.json"))];
         self.ready.install(&share, OLD, &about)?;
         self.ready.wait_for_connector(OLD)?;
-        for pc in [&self.refuses, &self.accepts] {
+        for pc in [&self.refuses, &self.accepts, &self.away] {
             pc.install_connector_without_updater(&self.old, &self.site)?;
         }
-        for pc in [&mut self.ready, &mut self.refuses, &mut self.accepts] {
+        for pc in [&mut self.ready, &mut self.refuses, &mut self.accepts, &mut self.away] {
             pc.set_up(self.site.mail.password(&pc.user))?;
             pc.sign_in()?;
         }
         for pc in self.pcs() {
             pc.wait_for_gate("online", OLD, SOON)?;
         }
-        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS"])?;
+        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS", "WIN-AWAY"])?;
         narrator.say(
             "WIN-READY got the connector's MSI by `msiexec /qn SITEJSON=… ROOTJSON=…`: the service runs, has enrolled, and Windows starts",
         );
-        narrator.say(
-            "the connector at sign-in. WIN-REFUSES and WIN-ACCEPTS run the connector alone, as their users unpacked it.",
-        );
+        narrator.say("the connector at sign-in. The other three run the connector alone, as their users unpacked it.");
         narrator.say("Mail goes both ways on all of them.");
         let listed = self.ready.listed()?;
         ensure!(listed.iter().any(|name| name == "Lockstep Updater"), "the updater is not among {listed:?}");
@@ -66,7 +64,8 @@ impl World {
         narrator.show("lockstep warn --now", &printed);
         let log = fs::read_to_string(self.site.data().join("logs/warning.log"))?;
         let names: Vec<&str> = log.lines().filter_map(|l| l.split_once("] User ").map(|(_, rest)| rest)).collect();
-        let expected = ["bob", "carol"].map(|n| format!("{n}@{DOMAIN} does not have installed Lockstep Updater."));
+        let expected =
+            ["bob", "carol", "dave"].map(|n| format!("{n}@{DOMAIN} does not have installed Lockstep Updater."));
         ensure!(names == expected, "the report names {names:?}");
         Ok(())
     }
@@ -97,8 +96,12 @@ impl World {
         let mut verdicts: Vec<_> =
             rows.iter().map(|r| (text(r, "user"), text(r, "pc"), text(r, "readiness"))).collect();
         verdicts.sort();
-        let expected =
-            [("alice", "WIN-READY", "ready"), ("bob", "WIN-REFUSES", "cut-off"), ("carol", "WIN-ACCEPTS", "cut-off")];
+        let expected = [
+            ("alice", "WIN-READY", "ready"),
+            ("bob", "WIN-REFUSES", "cut-off"),
+            ("carol", "WIN-ACCEPTS", "cut-off"),
+            ("dave", "WIN-AWAY", "ready"),
+        ];
         let expected =
             expected.map(|(user, pc, verdict)| (format!("{user}@{DOMAIN}"), pc.to_owned(), verdict.to_owned()));
         ensure!(verdicts == expected, "preflight says {verdicts:?}");

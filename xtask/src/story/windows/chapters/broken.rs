@@ -62,7 +62,7 @@ impl World {
         for pc in self.with_updater() {
             pc.wait_for_gate("online", NEW, SOON)?;
         }
-        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS"])?;
+        self.mail_in_a_circle(&["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS", "WIN-AWAY"])?;
         narrator.say(&format!(
             "Each PC tried it, went back to {NEW} and remembers; the site sees why. Nobody's mail noticed."
         ));

@@ -1,5 +1,6 @@
 //! The chapters, in the order of events.
 
+mod away;
 mod before;
 mod broken;
 mod moved;
