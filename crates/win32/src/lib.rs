@@ -10,7 +10,7 @@
 //! | `console` | output of a program that has no console of its own |
 //! | `libraries` | where libraries come from |
 //! | `elevate` | the administrator's rights, for which somebody is asked |
-//! | [`message`] | boxes with words in them |
+//! | `message` | boxes with words in them |
 //! | `stop` | asking such a program to end |
 
 #![deny(unsafe_code)]
