@@ -1,5 +1,5 @@
 //! Asks the site's server "may I go online?": at the start, when it is pushed, when the gate changed (so that the server
-//! knows), and from time to time.
+//! knows), when the updater gives its first ticket, and from time to time.
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,12 +31,23 @@ pub const VERDICT: &str = "gate-verdict";
 /// While the connector may not go online, it looks this often whether the updater got further.
 const WHILE_CLOSED: Duration = Duration::from_secs(15);
 
+/// Without a ticket of the updater's, it looks this often whether there is one now.
+const WITHOUT_TICKET: Duration = Duration::from_secs(15);
+
 /// The longest and the shortest pause that a server can ask for.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const SHORTEST: Duration = Duration::from_secs(5);
 
 /// Several reasons to ask that come together are one.
 const GATHER: Duration = Duration::from_millis(150);
+
+/// What a check-in has come to.
+struct Asked {
+    /// When to ask again.
+    pause: Duration,
+    /// Whether the server could see which updater is here.
+    with_ticket: bool,
+}
 
 /// Who asks whom about what.
 pub struct CheckIn {
@@ -73,10 +84,10 @@ impl CheckIn {
         let mut gate = self.gate.subscribe();
         loop {
             let told = gate.borrow_and_update().clone();
-            let pause = match self.once(&told).await {
-                Ok(pause) => {
+            let Asked { pause, with_ticket } = match self.once(&told).await {
+                Ok(asked) => {
                     backoff.reset();
-                    pause
+                    asked
                 }
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "no decision from the site's server; the last one stays");
@@ -84,12 +95,13 @@ impl CheckIn {
                     if error.is_unauthorized() {
                         self.read_secrets_again().await;
                     }
-                    backoff.next(draw())
+                    Asked { pause: backoff.next(draw()), with_ticket: true }
                 }
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.wake.notified() => {}
+                () = self.a_ticket(), if !with_ticket => {}
                 // The gatekeeper lives as long as this future.
                 _ = gate.wait_for(|state| state.gate != told.gate || detail(state) != detail(&told)) => {}
             }
@@ -97,8 +109,18 @@ impl CheckIn {
         }
     }
 
-    /// Asks once; gives when to ask again.
-    async fn once(&self, gate: &GateState) -> Result<Duration, ServerError> {
+    /// Waits until the updater gives a ticket: it was installed, started or enrolled just now, and the administrator waits to see it.
+    async fn a_ticket(&self) {
+        loop {
+            tokio::time::sleep(WITHOUT_TICKET).await;
+            if self.updater.status().await.is_ok_and(|status| status.ticket.is_some()) {
+                return;
+            }
+        }
+    }
+
+    /// Asks once.
+    async fn once(&self, gate: &GateState) -> Result<Asked, ServerError> {
         let product = ProductId::connector();
         let updater = match self.updater.status().await {
             Ok(status) => Some(status),
@@ -128,12 +150,13 @@ impl CheckIn {
             detail: detail(gate)
                 .or_else(|| updater.is_none().then(|| per_machine::silent_updater(&self.root)).flatten()),
         };
+        let with_ticket = check_in.ticket.is_some();
         let answer = self.server.check_in(&token, &check_in).await?;
         self.answered.send_replace(Some(clock::now()));
         self.take(&answer).await;
         let pause = Duration::from_secs(answer.next_check_in_seconds).clamp(SHORTEST, LONGEST);
         if !answer.directive.decision.is_incompatible() {
-            return Ok(pause);
+            return Ok(Asked { pause, with_ticket });
         }
         // The updater has its own push; asked here too, it acts at once even if that push was lost.
         if updater.is_some()
@@ -142,7 +165,7 @@ impl CheckIn {
         {
             tracing::debug!(%error, "the updater was not asked to check in");
         }
-        Ok(pause.min(WHILE_CLOSED))
+        Ok(Asked { pause: pause.min(WHILE_CLOSED), with_ticket })
     }
 
     async fn take(&self, answer: &ConnectorDirective) {

@@ -5,19 +5,24 @@
 mod support;
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use mail_rig::process::is_root;
-use protocol::{Decision, message::Gate};
+use protocol::{
+    Decision, ipc,
+    message::{Gate, Ticket},
+};
 use support::{
     mail_rig::{ALICE, MailRig},
     message,
     program::{PROGRAM, Pc, mode_of, with_input},
     site::Site,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn site_of(rig: &MailRig) -> Arc<Site> {
     Site::start(rig.mail_server(), rig.password(ALICE)).await
@@ -216,6 +221,46 @@ async fn setup_run_flip_and_back() {
     let memory = resident(running.0.id());
     println!("resident memory (test build): {memory} kB");
     running.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_site_hears_soon_of_an_updater_that_comes_later() {
+    let rig = MailRig::start();
+    let (site, pc) = (site_of(&rig).await, Pc::new());
+    site.install(&pc.root());
+    assert!(pc.setup(ALICE, rig.password(ALICE)).status.success());
+    let running = pc.start();
+    pc.wait_for("online", |s| s.running && s.gate == Gate::Online);
+    let told = || site.seen.lock().unwrap().last().and_then(|check_in| check_in.ticket.clone());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(told(), None);
+
+    let ticket = Ticket { claim: "the user".into(), signature: "the updater's".into() };
+    updater(&pc.root(), ticket.clone());
+    let start = Instant::now();
+    while told().as_ref() != Some(&ticket) {
+        // Far less than the five minutes after which the site wants to be asked again.
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", told());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    running.stop();
+}
+
+/// An updater that says to everybody how things stand, with this ticket.
+fn updater(root: &Path, ticket: Ticket) {
+    let status = serde_json::json!({ "updater": "0.1.0", "device": "d1", "server": "https://site", "products": {}, "ticket": ticket });
+    let status: ipc::Status = serde_json::from_value(status).unwrap();
+    let answer = ipc::frame(&ipc::Reply::Status(Box::new(status)));
+    std::fs::create_dir_all(root.join("run/lockstep")).unwrap();
+    let listener = tokio::net::UnixListener::bind(root.join("run/lockstep/updater.sock")).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 512];
+            if stream.read(&mut request).await.is_ok() {
+                drop(stream.write_all(&answer).await);
+            }
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
