@@ -2,6 +2,7 @@
 //! program and another mail client are at work; then started again and compared with the mail server's own files.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fs::{self, File},
     io,
@@ -53,6 +54,36 @@ pub struct Lab {
     rounds: u32,
     rounds_acked: Vec<Acked>,
     mounted: bool,
+}
+
+/// The flags of each message of a folder, by its subject.
+type Messages = BTreeMap<String, Vec<String>>;
+
+/// What lies on the mail server. Each folder is read once, when it is first looked at: after hundreds of rounds there are thousands
+/// of messages in it.
+struct OnServer<'a> {
+    lab: &'a Lab,
+    /// By user and folder.
+    folders: RefCell<BTreeMap<(String, String), Messages>>,
+}
+
+impl<'a> OnServer<'a> {
+    fn of(lab: &'a Lab) -> Self {
+        Self { lab, folders: RefCell::default() }
+    }
+
+    /// The flags of every message with this subject.
+    fn flags(&self, user: &str, folder: &str, label: &str) -> Vec<String> {
+        let mut folders = self.folders.borrow_mut();
+        let messages = folders.entry((user.into(), folder.into())).or_insert_with(|| {
+            let mut messages = Messages::new();
+            for message in self.lab.stored(user, folder) {
+                messages.entry(subject(&message.text)).or_default().push(message.flags);
+            }
+            messages
+        });
+        messages.get(label).cloned().unwrap_or_default()
+    }
 }
 
 impl Lab {
@@ -173,7 +204,8 @@ impl Lab {
     /// All rounds once more, after everything has been quiet for a while: what comes late comes twice.
     pub fn compare_all(&self) -> Result<(), String> {
         std::thread::sleep(Duration::from_secs(2));
-        (0..self.rounds).try_for_each(|round| self.compare_with_server(round))
+        let server = OnServer::of(self);
+        (0..self.rounds).try_for_each(|round| self.compare_with_server(&server, round))
     }
 
     /// What the user's mail program and another client do in a round. Ends early when the connector dies.
@@ -285,18 +317,19 @@ impl Lab {
             return Err("Exim still delivers".into());
         }
         if let Some(round) = self.rounds_acked.len().checked_sub(1) {
-            self.compare_with_server(round as u32)?;
+            self.compare_with_server(&OnServer::of(self), round as u32)?;
         }
         self.compare_with_local().map_err(|e| e.to_string())?
     }
 
-    fn compare_with_server(&self, k: u32) -> Result<(), String> {
+    fn compare_with_server(&self, server: &OnServer<'_>, k: u32) -> Result<(), String> {
         let a = self.rounds_acked[k as usize];
-        let count = |user, folder: &str, kind| self.copies(user, folder, &label(kind, k)).len();
+        let flags = |user, folder: &str, kind| server.flags(user, folder, &label(kind, k));
+        let count = |user, folder: &str, kind| flags(user, folder, kind).len();
         let folder = format!("Folder{k}");
         let mine = |folder: &str, kind| count(ALICE, folder, kind);
         let both = |kind| [mine("INBOX", kind), mine("Box", kind)];
-        let flagged = |kind| self.copies(ALICE, "INBOX", &label(kind, k)).iter().all(|m| m.flags.contains('F'));
+        let flagged = |kind| flags(ALICE, "INBOX", kind).iter().all(|flags| flags.contains('F'));
         let checks: [(&str, bool, String); 11] = [
             ("sent", once(count(BOB, "INBOX", "out"), a.sent), format!("{}", count(BOB, "INBOX", "out"))),
             ("draft", once(mine("Drafts", "draft"), a.draft), format!("{}", mine("Drafts", "draft"))),
@@ -347,9 +380,12 @@ impl Lab {
     }
 
     pub fn copies(&self, user: &str, folder: &str, label: &str) -> Vec<::mail_rig::maildir::Stored> {
+        self.stored(user, folder).into_iter().filter(|message| subject(&message.text) == label).collect()
+    }
+
+    fn stored(&self, user: &str, folder: &str) -> Vec<::mail_rig::maildir::Stored> {
         // A file may be renamed while they are read.
-        let stored = (0..20).find_map(|_| self.rig.stored(user, folder).ok()).unwrap_or_default();
-        stored.into_iter().filter(|message| subject(&message.text) == label).collect()
+        (0..20).find_map(|_| self.rig.stored(user, folder).ok()).unwrap_or_default()
     }
 
     pub fn imap(&self) -> io::Result<Imap> {
