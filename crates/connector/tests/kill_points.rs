@@ -57,28 +57,28 @@ async fn killed_at_any_system_call_nothing_is_lost_and_nothing_doubled() {
         let points = if wanted >= all { every(&most) } else { sample(&most, wanted, seed()) };
         println!("{} of {all} points; calls of the busiest thread: {most:?}", points.len());
         let (start, mut killed, mut dropped, mut failures) = (Instant::now(), 0, 0, Vec::new());
-        let (mut tried, mut first) = (0, Some(lab));
-        for part in points.chunks(IN_ONE) {
-            let mut lab = first.take().unwrap_or_else(|| Handle::current().block_on(Lab::new()));
-            for point in part {
-                if asked.is_none() && start.elapsed() > LONGEST {
-                    break;
-                }
-                tried += 1;
-                match lab.kill_at(point) {
-                    Ok((was_killed, was_dropped)) => {
-                        killed += usize::from(was_killed);
-                        dropped += usize::from(was_dropped);
-                        println!("{}-{}: killed {was_killed}, dropped {was_dropped}", point.syscall, point.nth);
-                    }
-                    Err(why) => {
-                        println!("{}-{}: FAILED {why}", point.syscall, point.nth);
-                        failures.push((point.clone(), why));
-                    }
-                }
+        let mut tried = 0;
+        for point in &points {
+            if asked.is_none() && start.elapsed() > LONGEST {
+                break;
             }
-            if failures.is_empty() {
-                lab.compare_all().unwrap();
+            if tried > 0 && tried % IN_ONE == 0 {
+                if failures.is_empty() {
+                    lab.compare_all().unwrap();
+                }
+                lab = Handle::current().block_on(Lab::new());
+            }
+            tried += 1;
+            match lab.kill_at(point) {
+                Ok((was_killed, was_dropped)) => {
+                    killed += usize::from(was_killed);
+                    dropped += usize::from(was_dropped);
+                    println!("{}-{}: killed {was_killed}, dropped {was_dropped}", point.syscall, point.nth);
+                }
+                Err(why) => {
+                    println!("{}-{}: FAILED {why}", point.syscall, point.nth);
+                    failures.push((point.clone(), why));
+                }
             }
         }
         println!(
@@ -86,6 +86,9 @@ async fn killed_at_any_system_call_nothing_is_lost_and_nothing_doubled() {
             failures.len(),
             start.elapsed()
         );
+        if failures.is_empty() {
+            lab.compare_all().unwrap();
+        }
         (tried, killed, failures)
     });
     let (tried, killed, failures) = report.await.unwrap();

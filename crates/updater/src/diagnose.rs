@@ -136,7 +136,7 @@ fn gather(layout: &Layout, version: &str, found: anyhow::Result<Status>, now: Ti
     all.text("versions.txt", tree(&layout.products(), 3));
     all.text("state-directory.txt", tree(&layout.state_dir(), 2));
     all.text("metadata.txt", metadata(layout));
-    if layout.root() == Path::new("/") {
+    if layout.is_whole_machine() {
         all.command(
             "journalctl.txt",
             "/usr/bin/journalctl",

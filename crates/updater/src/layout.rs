@@ -60,6 +60,11 @@ impl Layout {
         &self.root
     }
 
+    /// Whether this is the whole computer's, and not below a directory of somebody's.
+    pub fn is_whole_machine(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
     /// Machine policy: which site, which vendor. Written by an administrator only.
     pub fn etc(&self) -> PathBuf {
         self.known.as_ref().map_or_else(|| self.below(&["etc", "lockstep"]), |(_, state)| state.join("etc"))

@@ -80,9 +80,7 @@ pub async fn run(layout: Layout, version: Version) -> Result<Ended, ServiceError
     prepare(&layout)?;
     let _only_one = lock(&layout)?;
     #[cfg(windows)]
-    if layout.root() == std::path::Path::new("/")
-        && let Err(error) = platform::listed::show_version(&version.to_string())
-    {
+    if let Err(error) = platform::listed::show_version(&layout, &version.to_string()) {
         tracing::warn!(%error, "the installed programs say another version");
     }
     let disk = Arc::new(RealDisk);

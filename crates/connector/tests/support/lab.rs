@@ -2,7 +2,6 @@
 //! program and another mail client are at work; then started again and compared with the mail server's own files.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     fs::{self, File},
     io,
@@ -16,6 +15,7 @@ use std::{
 use super::{
     local_client::{Imap, Smtp},
     mail_rig::{ALICE, BOB, MailRig},
+    on_server::{OnServer, stored, subject},
     program::{PROGRAM, with_input},
     site::Site,
 };
@@ -54,36 +54,6 @@ pub struct Lab {
     rounds: u32,
     rounds_acked: Vec<Acked>,
     mounted: bool,
-}
-
-/// The flags of each message of a folder, by its subject.
-type Messages = BTreeMap<String, Vec<String>>;
-
-/// What lies on the mail server. Each folder is read once, when it is first looked at: after hundreds of rounds there are thousands
-/// of messages in it.
-struct OnServer<'a> {
-    lab: &'a Lab,
-    /// By user and folder.
-    folders: RefCell<BTreeMap<(String, String), Messages>>,
-}
-
-impl<'a> OnServer<'a> {
-    fn of(lab: &'a Lab) -> Self {
-        Self { lab, folders: RefCell::default() }
-    }
-
-    /// The flags of every message with this subject.
-    fn flags(&self, user: &str, folder: &str, label: &str) -> Vec<String> {
-        let mut folders = self.folders.borrow_mut();
-        let messages = folders.entry((user.into(), folder.into())).or_insert_with(|| {
-            let mut messages = Messages::new();
-            for message in self.lab.stored(user, folder) {
-                messages.entry(subject(&message.text)).or_default().push(message.flags);
-            }
-            messages
-        });
-        messages.get(label).cloned().unwrap_or_default()
-    }
 }
 
 impl Lab {
@@ -204,7 +174,7 @@ impl Lab {
     /// All rounds once more, after everything has been quiet for a while: what comes late comes twice.
     pub fn compare_all(&self) -> Result<(), String> {
         std::thread::sleep(Duration::from_secs(2));
-        let server = OnServer::of(self);
+        let server = OnServer::of(&self.rig);
         (0..self.rounds).try_for_each(|round| self.compare_with_server(&server, round))
     }
 
@@ -317,7 +287,7 @@ impl Lab {
             return Err("Exim still delivers".into());
         }
         if let Some(round) = self.rounds_acked.len().checked_sub(1) {
-            self.compare_with_server(&OnServer::of(self), round as u32)?;
+            self.compare_with_server(&OnServer::of(&self.rig), round as u32)?;
         }
         self.compare_with_local().map_err(|e| e.to_string())?
     }
@@ -380,12 +350,7 @@ impl Lab {
     }
 
     pub fn copies(&self, user: &str, folder: &str, label: &str) -> Vec<::mail_rig::maildir::Stored> {
-        self.stored(user, folder).into_iter().filter(|message| subject(&message.text) == label).collect()
-    }
-
-    fn stored(&self, user: &str, folder: &str) -> Vec<::mail_rig::maildir::Stored> {
-        // A file may be renamed while they are read.
-        (0..20).find_map(|_| self.rig.stored(user, folder).ok()).unwrap_or_default()
+        stored(&self.rig, user, folder).into_iter().filter(|message| subject(&message.text) == label).collect()
     }
 
     pub fn imap(&self) -> io::Result<Imap> {
@@ -498,9 +463,4 @@ fn text(kind: &str, k: u32) -> Vec<u8> {
          Date: Mon, 05 Jan 2026 10:00:00 +0000\r\n\r\n{subject}\r\n"
     )
     .into_bytes()
-}
-
-fn subject(message: &[u8]) -> String {
-    let text = String::from_utf8_lossy(message);
-    text.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or_default().trim().to_owned()
 }

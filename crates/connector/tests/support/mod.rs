@@ -5,6 +5,7 @@
 pub mod lab;
 pub mod local_client;
 pub mod mail_rig;
+pub mod on_server;
 pub mod persons_pc;
 pub mod program;
 pub mod proxy;

@@ -128,8 +128,8 @@ impl Room {
         let Some(limit) = self.limit else {
             return Ok(());
         };
-        let used = used(&self.downloads, 0)
-            .and_then(|downloads| Ok(downloads.saturating_add(used(&self.products, 0)?)))
+        let used = used(&self.downloads)
+            .and_then(|downloads| Ok(downloads.saturating_add(used(&self.products)?)))
             .map_err(NoRoom::Unknown)?;
         if used.saturating_add(needed) > limit {
             return Err(NoRoom::Limit { needed, used, limit });
@@ -157,7 +157,14 @@ fn enough(space: Option<Space>, needed: u64) -> Result<(), NoRoom> {
 }
 
 /// Bytes of all files below a directory. Links are not followed.
-fn used(dir: &Path, depth: u32) -> io::Result<u64> {
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn used(dir: &Path) -> io::Result<u64> {
+    used_from(dir, 0)
+}
+
+fn used_from(dir: &Path, depth: u32) -> io::Result<u64> {
     let mut sum = 0u64;
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -171,7 +178,7 @@ fn used(dir: &Path, depth: u32) -> io::Result<u64> {
             meta => meta?,
         };
         sum = sum.saturating_add(match meta.is_dir() {
-            true if depth < MAX_DEPTH => used(&entry.path(), depth + 1)?,
+            true if depth < MAX_DEPTH => used_from(&entry.path(), depth + 1)?,
             _ => meta.len(),
         });
     }

@@ -49,9 +49,9 @@ pub enum Adopted {
 /// # Errors
 /// [`InstallError`]; what was active before is active still.
 pub async fn adopt(layout: &Layout, path: &Path) -> Result<Adopted, InstallError> {
-    let _whole_machine = check_rights(layout)?;
+    check_rights(layout)?;
     #[cfg(windows)]
-    if _whole_machine && let Err(error) = platform::listed::forget() {
+    if let Err(error) = platform::listed::forget(layout) {
         tracing::warn!(%error, "it is among the installed programs twice");
     }
     let file = open(path)?;

@@ -246,7 +246,7 @@ pub struct Installed {
 
 /// Whether what is changed is the whole computer's; then only an administrator may.
 fn check_rights(layout: &Layout) -> Result<bool, InstallError> {
-    let whole_machine = layout.root() == Path::new("/");
+    let whole_machine = layout.is_whole_machine();
     if whole_machine && !platform::is_root() { Err(InstallError::NotRoot) } else { Ok(whole_machine) }
 }
 
@@ -282,9 +282,7 @@ pub async fn install(layout: &Layout, folder: &Path, now: Timestamp) -> Result<I
 
     let program = layout.updater_program();
     #[cfg(windows)]
-    if whole_machine {
-        uninstall::offer(layout, &products);
-    }
+    uninstall::offer(layout, &products);
     let service = start::start(layout, whole_machine).await?;
     Ok(Installed { products, site: site.server, believed: root.whose, program, service })
 }

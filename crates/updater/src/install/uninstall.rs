@@ -36,7 +36,7 @@ pub fn uninstall(layout: &Layout) -> Result<(), InstallError> {
     let aside = products.join(format!(".removed-{}", hex::encode(rand::random::<[u8; 8]>())));
     platform::take_running_aside(&products, &aside).map_err(disk(&products))?;
     // From here on its command would find nothing to run.
-    if let Err(error) = listed::forget() {
+    if let Err(error) = listed::forget(layout) {
         tracing::warn!(%error, "it is among the installed programs still");
     }
     remove(layout)?;

@@ -3,16 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{BufRead, BufReader},
+    fs::{self, File},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -208,30 +204,25 @@ fn whoever_exchanges_open_directories_for_links_meanwhile_cannot_lead_the_instal
     let private = d.dir.path().join("private");
     fs::create_dir(&private).unwrap();
     fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
-    let stop = d.dir.path().join("stop");
+    let (stop, said_file) = (d.dir.path().join("stop"), private.join("said"));
     let mut swapper = Command::new("setpriv")
         .args(["--reuid=60001", "--regid=60001", "--clear-groups", "python3", "-c", SWAPPER])
         .args([d.root().as_os_str(), canary.dir.as_os_str(), stop.as_os_str()])
         .args(DIRECTORIES)
         .env("PATH", "/usr/bin:/bin")
-        .stdout(Stdio::piped())
+        .stdout(File::create(&said_file).unwrap())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(swapper.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert_eq!(lines.next().as_deref(), Some("begun"));
-    let exchanges = Arc::new(AtomicU64::new(0));
-    let counter = thread::spawn({
-        let exchanges = exchanges.clone();
-        move || {
-            for _line in lines {
-                exchanges.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    });
+    let says = |word: &str| fs::read_to_string(&said_file).unwrap().matches(word).count();
+    let start = Instant::now();
+    while says("begun") == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "the other user does not begin");
+        thread::sleep(Duration::from_millis(20));
+    }
     let at_least = if soak { 1000 } else { 25 };
     let (mut rounds, mut installed) = (0, 0);
     // How often the other gets its turn is up to the machine.
-    while rounds < at_least || exchanges.load(Ordering::Relaxed) == 0 {
+    while rounds < at_least || says("exchanged") == 0 {
         let round = rounds;
         rounds += 1;
         assert!(rounds <= 40 * at_least, "not one exchange in {round} rounds");
@@ -248,8 +239,7 @@ fn whoever_exchanges_open_directories_for_links_meanwhile_cannot_lead_the_instal
     }
     fs::write(&stop, "").unwrap();
     assert!(swapper.wait().unwrap().success());
-    counter.join().unwrap();
-    println!("soak: {rounds} installs, {installed} succeeded, {} exchanges", exchanges.load(Ordering::Relaxed));
+    println!("soak: {rounds} installs, {installed} succeeded, {} exchanges", says("exchanged"));
     fs::remove_dir_all(d.root()).unwrap();
     careless(&d.root());
     let output = d.install();

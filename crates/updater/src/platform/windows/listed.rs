@@ -1,13 +1,13 @@
 //! The entry among the installed programs, where the updater came without a package: through the connector, or from a folder. A
-//! package makes its own, and takes this one's place.
+//! package makes its own, and takes this one's place. What lies below another root than the computer's has none.
 
-use std::{io, path::Path};
+use std::io;
 
 use super::{
     super::values,
     registry::{self, Written},
 };
-use crate::layout::Layout;
+use crate::{download::room::used, layout::Layout};
 
 /// Another key than those of packages, which know nothing of this one.
 const KEY: &str = r"Software\Microsoft\Windows\CurrentVersion\Uninstall\LockstepUpdaterByItself";
@@ -18,7 +18,7 @@ const HOME: &str = env!("CARGO_PKG_REPOSITORY");
 /// # Errors
 /// Whatever the registry says.
 pub fn list(layout: &Layout, version: &str) -> io::Result<()> {
-    let Some(launcher) = layout.launcher() else { return Ok(()) };
+    let Some(launcher) = layout.launcher().filter(|_| layout.is_whole_machine()) else { return Ok(()) };
     let launcher = launcher.to_string_lossy();
     // Not the version that is active now: another one will be.
     let uninstall = format!(r#""{launcher}" --once updater -- uninstall"#);
@@ -37,7 +37,7 @@ pub fn list(layout: &Layout, version: &str) -> io::Result<()> {
     ] {
         registry::write(KEY, name, Written::Text(value))?;
     }
-    let kilobytes = u32::try_from(size(&place)? / 1024).unwrap_or(u32::MAX);
+    let kilobytes = u32::try_from(used(&place)? / 1024).unwrap_or(u32::MAX);
     for (name, value) in [("EstimatedSize", kilobytes), ("NoModify", 1), ("NoRepair", 1)] {
         registry::write(KEY, name, Written::Number(value))?;
     }
@@ -48,8 +48,8 @@ pub fn list(layout: &Layout, version: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever the registry says.
-pub fn show_version(version: &str) -> io::Result<()> {
-    match registry::exists(KEY) {
+pub fn show_version(layout: &Layout, version: &str) -> io::Result<()> {
+    match layout.is_whole_machine() && registry::exists(KEY) {
         true => registry::write(KEY, "DisplayVersion", Written::Text(version)),
         false => Ok(()),
     }
@@ -59,16 +59,6 @@ pub fn show_version(version: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever the registry says.
-pub fn forget() -> io::Result<()> {
-    registry::remove(KEY)
-}
-
-/// Bytes below a directory.
-fn size(dir: &Path) -> io::Result<u64> {
-    std::fs::read_dir(dir)?.try_fold(0, |sum, entry| {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let own = if kind.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
-        Ok(sum + own)
-    })
+pub fn forget(layout: &Layout) -> io::Result<()> {
+    if layout.is_whole_machine() { registry::remove(KEY) } else { Ok(()) }
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use wine_rig::{Key, Value};
+
 use super::pc::{Computer, connector, updater};
 use crate::{site::Site, vendor::Vendor};
 
@@ -52,11 +54,11 @@ fn the_service_starts_with_windows_follows_group_policy_and_is_removed() {
     pc.pc.must(PROGRAM, &["stop-wait"]).unwrap();
 }
 
-/// Whatever one product after another says about itself in the list of installed programs.
-fn listed(pc: &Computer) -> Vec<String> {
-    let all = pc.pc.must("reg", &["query", r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall", "/s"]);
-    let all = all.unwrap_or_default();
-    all.split("HKEY_LOCAL_MACHINE").filter(|entry| entry.contains("Lockstep Updater")).map(str::to_owned).collect()
+/// What is said of the updater in the list of installed programs.
+fn listed(pc: &Computer) -> Vec<Key> {
+    let all = pc.pc.registry(r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall").unwrap();
+    let ours = |key: &Key| key.get("DisplayName") == Some(&Value::Text("Lockstep Updater".into()));
+    all.into_values().filter(ours).collect()
 }
 
 #[test]
@@ -74,22 +76,22 @@ fn without_a_package_it_is_among_the_installed_programs_and_is_removed_from_ther
     // What it is called, whose it is, how big, and how it goes.
     let entry = listed(&pc);
     let [entry] = &entry[..] else { panic!("one entry: {entry:?}") };
-    for part in [
-        "DisplayVersion",
-        "0.1.0",
-        "Publisher",
-        "InstallLocation",
-        "DisplayIcon",
-        "URLInfoAbout",
-        "EstimatedSize",
-        "NoModify",
-        "NoRepair",
-        r#""C:\Program Files\Lockstep\launcher\lockstep-launcher.exe" --once updater -- uninstall"#,
-        "--quiet",
+    let uninstall = format!("\"{LAUNCHER}\" --once updater -- uninstall");
+    for (name, value) in [
+        ("DisplayVersion", "0.1.0"),
+        ("Publisher", "Lockstep"),
+        ("InstallLocation", r"C:\Program Files\Lockstep"),
+        ("DisplayIcon", LAUNCHER),
+        ("UninstallString", &uninstall),
+        ("QuietUninstallString", &format!("{uninstall} --quiet")),
     ] {
-        assert!(entry.contains(part), "{part} in {entry}");
+        assert_eq!(entry.get(name), Some(&Value::Text(value.into())), "{name} in {entry:?}");
     }
-    assert!(!entry.contains("EstimatedSize    REG_DWORD    0x0"), "{entry}");
+    assert!(entry.contains_key("URLInfoAbout"), "{entry:?}");
+    for name in ["NoModify", "NoRepair"] {
+        assert_eq!(entry.get(name), Some(&Value::Number(1)), "{name} in {entry:?}");
+    }
+    assert!(matches!(entry.get("EstimatedSize"), Some(Value::Number(1..))), "{entry:?}");
 
     // A user's connector runs meanwhile.
     fs::write(pc.pc.path(r"C:\mail.txt"), "a user's mail").unwrap();
