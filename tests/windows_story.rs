@@ -3,7 +3,7 @@
 //! `cargo xtask test` builds what this runs.
 
 use xtask::{
-    programs::{Profile, Programs},
+    programs::{Profile, Programs, windows::WindowsPrograms},
     story::{
         Stage,
         narrator::Narrator,
@@ -17,9 +17,10 @@ fn a_site_with_windows_pcs_moves_to_the_new_version_and_only_who_was_foretold_is
     let stage = Stage::new().unwrap();
     let programs = Programs::built(Profile::Dev).unwrap();
     // `cargo xtask test` has done it, unless the programs were built by hand.
-    shipped::prepare(&programs).unwrap();
+    let windows = WindowsPrograms::built(Profile::Dev);
+    shipped::prepare(&programs, &windows).unwrap();
     // Aloud: nextest shows it when the test fails.
-    let (_world, outcome) = play(&stage, &programs, Narrator::Aloud).unwrap_or_else(|e| panic!("{e:?}"));
+    let (_world, outcome) = play(&stage, &programs, &windows, Narrator::Aloud).unwrap_or_else(|e| panic!("{e:?}"));
     println!("{}", outcome.table());
 
     for pc in ["WIN-READY", "WIN-REFUSES", "WIN-ACCEPTS", "WIN-AWAY"] {

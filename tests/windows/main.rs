@@ -10,8 +10,13 @@ use std::{fs, path::Path};
 
 use xtask::{
     dist::windows::Shipped,
-    programs::{Profile, Programs},
+    programs::{Profile, Programs, windows::WindowsPrograms},
 };
+
+/// The real programs.
+fn built() -> WindowsPrograms {
+    WindowsPrograms::built(Profile::Dev)
+}
 
 /// Packages whose programs are small files: for what does not depend on the programs.
 fn small(dir: &Path, updater: &str, connector: &str) -> Shipped {

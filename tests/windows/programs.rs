@@ -5,8 +5,9 @@ use std::process::Command;
 use xtask::{
     dist::windows::console::{has_console, setup_program},
     process::must,
-    programs::windows_programs,
 };
+
+use crate::built;
 
 /// Libraries that the programs name. All of them are Windows' own; another one would have to be shipped, or would be looked for in the
 /// program's folder and could be planted there.
@@ -31,13 +32,13 @@ const WINDOWS_OWN: [&str; 16] = [
 
 #[test]
 fn no_black_window_at_sign_in_or_in_session_0() {
-    let console = |name: &str| has_console(&windows_programs().join(name)).unwrap();
+    let console = |name: &str| has_console(&built().path(name)).unwrap();
     assert!(console("lockstep-updater.exe"), "scripts wait for it");
     for name in ["lockstep-launcher.exe", "lockstep-supervisor.exe", "lockstep-connector.exe"] {
         assert!(!console(name), "{name}");
     }
     let dir = tempfile::tempdir().unwrap();
-    let (updater, setup) = (windows_programs().join("lockstep-updater.exe"), dir.path().join("lockstep-setup.exe"));
+    let (updater, setup) = (built().path("lockstep-updater.exe"), dir.path().join("lockstep-setup.exe"));
     setup_program(&updater, &setup).unwrap();
     assert!(!has_console(&setup).unwrap());
     let [own, setup] = [updater, setup].map(|program| std::fs::read(program).unwrap());
@@ -47,7 +48,7 @@ fn no_black_window_at_sign_in_or_in_session_0() {
 #[test]
 fn programs_need_no_library_but_windows_own() {
     for name in ["updater", "launcher", "supervisor", "connector"] {
-        let program = windows_programs().join(format!("lockstep-{name}.exe"));
+        let program = built().path(&format!("lockstep-{name}.exe"));
         let said = must(Command::new("x86_64-w64-mingw32-objdump").arg("-p").arg(&program)).unwrap();
         let named = said.lines().filter_map(|line| line.trim().strip_prefix("DLL Name: ")).map(str::to_lowercase);
         let mut named: Vec<String> = named.collect();

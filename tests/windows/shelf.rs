@@ -12,8 +12,10 @@ use release::package::{Description, FileEntry, MAGIC, Manifest};
 use sha2::{Digest, Sha256};
 use xtask::{
     dist::windows::{Kind, Shipped},
-    programs::{Profile, Programs, target, windows_programs},
+    programs::{Profile, Programs, target},
 };
+
+use crate::built;
 
 /// The programs of the product `updater`, as the packages have them.
 const UPDATER: [&str; 3] = ["lockstep-launcher.exe", "lockstep-supervisor.exe", "lockstep-updater.exe"];
@@ -35,8 +37,8 @@ fn package(kind: Kind, updater: &str, connector: &str) -> PathBuf {
     fs::create_dir_all(&shelf).unwrap();
     let lock = File::create(shelf.join("lock")).unwrap();
     lock.lock().unwrap();
-    let (programs, own) = (windows_programs(), std::env::current_exe().unwrap());
-    let sources = UPDATER.iter().chain(&CONNECTOR).map(|name| programs.join(name)).chain([own]);
+    let (programs, own) = (built(), std::env::current_exe().unwrap());
+    let sources = UPDATER.iter().chain(&CONNECTOR).map(|name| programs.path(name)).chain([own]);
     let newest = sources.map(|file| changed(&file).unwrap_or_else(|| panic!("{} is missing", file.display()))).max();
     let fresh = |file: &Path| changed(file) > newest;
     let version = if kind == Kind::Updater { updater } else { connector };
@@ -46,7 +48,7 @@ fn package(kind: Kind, updater: &str, connector: &str) -> PathBuf {
     }
     for name in UPDATER.iter().chain(&CONNECTOR) {
         if !fresh(&shelf.join(name)) {
-            fs::copy(programs.join(name), shelf.join(name)).unwrap();
+            fs::copy(programs.path(name), shelf.join(name)).unwrap();
         }
     }
     for (product, version, names, check) in
@@ -69,7 +71,7 @@ fn changed(file: &Path) -> Option<SystemTime> {
 /// What `lockstep pack` makes, compressed fast: the real thing takes a minute.
 fn packed(product: &str, version: &str, names: &[&str], self_check: Option<&str>) -> Vec<u8> {
     let files: Vec<(String, Vec<u8>)> =
-        names.iter().map(|name| (format!("bin/{name}"), fs::read(windows_programs().join(name)).unwrap())).collect();
+        names.iter().map(|name| (format!("bin/{name}"), fs::read(built().path(name)).unwrap())).collect();
     let entries = files.iter().map(|(path, bytes)| FileEntry {
         path: path.clone(),
         size: bytes.len() as u64,

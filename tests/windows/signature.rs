@@ -15,10 +15,9 @@ use xtask::{
         windows::Kind,
     },
     process::must,
-    programs::windows_programs,
 };
 
-use crate::small;
+use crate::{built, small};
 
 /// Authorities, and those whom they have certified.
 struct Authorities {
@@ -123,7 +122,7 @@ fn a_signature_shows_who_signed_and_that_nothing_was_changed() {
     let ca = all.path("ca.pem");
     let msi = small(all.dir.path(), "0.1.0", "7.2.0").msi(Kind::Updater, all.dir.path()).unwrap();
     let program = all.path("launcher.exe");
-    fs::copy(windows_programs().join("lockstep-launcher.exe"), &program).unwrap();
+    fs::copy(built().path("lockstep-launcher.exe"), &program).unwrap();
     for file in [&msi, &program] {
         let what = file.display();
         assert!(verify(file, &ca, None).is_err(), "{what}: not signed yet");
@@ -144,7 +143,7 @@ fn a_time_stamp_makes_a_signature_outlive_its_certificate() {
     let all = Authorities::new();
     let ca = all.path("ca.pem");
     all.leaf("brief", "ca", "extendedKeyUsage=codeSigning", &["-days", "1"]);
-    let source = windows_programs().join("lockstep-launcher.exe");
+    let source = built().path("lockstep-launcher.exe");
     let (plain, stamped) = (all.path("plain.exe"), all.path("stamped.exe"));
     fs::copy(&source, &plain).unwrap();
     fs::copy(&source, &stamped).unwrap();
@@ -184,7 +183,7 @@ fn a_key_in_a_token_signs_as_one_in_a_file_does() {
     let module = module.map(Path::new).into_iter().find(|m| m.exists()).unwrap();
     let signer = Signer { key: Key::new(&uri, Some(module)).unwrap(), ..all.signer("good", None) };
     let program = all.path("launcher.exe");
-    fs::copy(windows_programs().join("lockstep-launcher.exe"), &program).unwrap();
+    fs::copy(built().path("lockstep-launcher.exe"), &program).unwrap();
     let environment = |command: &mut Command| {
         command.env("SOFTHSM2_CONF", &config);
     };

@@ -20,7 +20,7 @@ pub fn ci() -> Result<()> {
     check("licences, bans and sources", &["deny", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])?;
     packages::ensure_installed(packages::DEMO)?;
     packages::ensure_installed(packages::WINDOWS)?;
-    rust_target(programs::WINDOWS)?;
+    rust_target(programs::windows::TARGET)?;
     check("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     // The programs that the tests run on Windows PCs are built there; this looks at the rest, the server's and vendor's.
     check(

@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     packages,
-    programs::{self, Profile, Programs},
+    programs::{
+        Profile, Programs,
+        windows::{TARGET, WindowsPrograms},
+    },
     story::{Stage, narrator::Narrator, outcome::Outcome, play, windows},
     tests::rust_target,
 };
@@ -20,6 +23,14 @@ pub struct Wishes {
     pub built: bool,
     /// With Windows PCs.
     pub windows: bool,
+    /// With programs for Windows that are built as shipped.
+    pub shipped: bool,
+}
+
+impl Wishes {
+    fn profile_for_windows(self) -> Profile {
+        if self.shipped { Profile::Release } else { Profile::Dev }
+    }
 }
 
 /// Builds, and plays the story aloud; as root, which it asks for through sudo where it must.
@@ -40,9 +51,9 @@ pub fn demo(wishes: Wishes) -> Result<()> {
     let start = Instant::now();
     let programs = Programs::build(Profile::Dev)?;
     if wishes.windows {
-        rust_target(programs::WINDOWS)?;
-        programs::build_for_windows()?;
-        windows::shipped::prepare(&programs)?;
+        rust_target(TARGET)?;
+        let windows = WindowsPrograms::build(wishes.profile_for_windows())?;
+        windows::shipped::prepare(&programs, &windows)?;
         wine_rig::base()?;
     }
     println!("Built in {:.0} s.", start.elapsed().as_secs_f64());
@@ -54,6 +65,7 @@ fn as_root(wishes: Wishes) -> Result<()> {
     let mut sudo = Command::new("sudo");
     sudo.arg("-E").arg(std::env::current_exe()?).args(["demo", "--built"]);
     sudo.args(wishes.keep.then_some("--keep")).args(wishes.windows.then_some("--windows"));
+    sudo.args(wishes.shipped.then_some("--shipped"));
     let status = sudo.status().context("starting sudo; as root, start the same command again")?;
     ensure!(status.success(), "the demo failed");
     Ok(())
@@ -81,7 +93,10 @@ fn tell(programs: &Programs, wishes: Wishes) -> Result<()> {
 
 fn played(stage: &Stage, programs: &Programs, wishes: Wishes) -> Result<Outcome> {
     match wishes.windows {
-        true => windows::play::play(stage, programs, Narrator::Aloud).map(|(_, outcome)| outcome),
+        true => {
+            windows::play::play(stage, programs, &WindowsPrograms::built(wishes.profile_for_windows()), Narrator::Aloud)
+                .map(|(_, outcome)| outcome)
+        }
         false => play::play(stage, programs, Narrator::Aloud).map(|(_, outcome)| outcome),
     }
 }

@@ -30,6 +30,9 @@ enum Chore {
         /// With Windows PCs, under Wine
         #[arg(long)]
         windows: bool,
+        /// With the programs for Windows as they are shipped, which take a quarter of an hour to build
+        #[arg(long, requires = "windows")]
+        shipped: bool,
     },
     /// All set-up, and every test
     Test {
@@ -124,7 +127,7 @@ enum Figure {
 
 fn main() -> Result<()> {
     match Arguments::parse().chore {
-        Chore::Demo { keep, built, windows } => xtask::demo::demo(Wishes { keep, built, windows }),
+        Chore::Demo { keep, built, windows, shipped } => xtask::demo::demo(Wishes { keep, built, windows, shipped }),
         Chore::Test { arguments } => xtask::tests::test(&arguments),
         Chore::Dist { version, out, debian, windows, sign, certificates, pkcs11_module, timestamp } => {
             use xtask::dist::{

@@ -12,6 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{process::must, workspace};
 
+pub mod windows;
+
 /// Versions of the connector in the story: long ago, before the move, and after it.
 pub const OLDEST: &str = "7.1.0";
 /// See [`OLDEST`].
@@ -106,68 +108,12 @@ impl Programs {
     }
 }
 
-/// The system of the Windows programs, in the compiler's words.
-pub const WINDOWS: &str = "x86_64-pc-windows-gnu";
-
-/// Builds the programs that Windows PCs have, for the tests: they lie in [`windows_programs`], without debugging information.
-///
-/// # Errors
-/// When something does not build: the compiler's own words.
-pub fn build_for_windows() -> Result<()> {
-    let bar = spinner("building the programs for Windows");
-    let (built, kept) = (target().join(WINDOWS).join("debug"), windows_programs());
-    fs::create_dir_all(&kept)?;
-    cargo_build_for_windows(None)?;
-    for entry in fs::read_dir(&built)? {
-        let from = entry?.path();
-        let Some(name) = from.file_name().filter(|_| from.extension().is_some_and(|e| e == "exe")) else { continue };
-        keep_for_windows(&from, &kept.join(name))?;
-    }
-    for version in [OLD, NEW] {
-        bar.set_message(format!("building lockstep-connector {version} for Windows"));
-        cargo_build_for_windows(Some(version))?;
-        keep_for_windows(&built.join("lockstep-connector.exe"), &windows_connector(version))?;
-    }
-    bar.finish_and_clear();
-    Ok(())
-}
-
-/// All programs of the workspace's version, or the connector of another one. It always speaks of the same packages: see
-/// [`cargo_build`].
-fn cargo_build_for_windows(connector: Option<&str>) -> Result<()> {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--target", WINDOWS]);
-    build.args(["--package", "lockstep-updater", "--package", "lockstep-connector"]);
-    match connector {
-        Some(version) => build.args(["--bin", "lockstep-connector"]).env("LOCKSTEP_VERSION", version),
-        None => build.arg("--bins"),
-    };
-    must(&mut build).map(drop)
-}
-
-/// Keeps a stripped copy.
-fn keep_for_windows(from: &Path, to: &Path) -> Result<()> {
-    let fresh = to.with_extension("stripping");
-    must(Command::new("x86_64-w64-mingw32-strip").arg("-o").arg(&fresh).arg(from))?;
-    put_unless_same(&fresh, to)
-}
-
 /// Puts a file in its place. One that is the same already keeps its time, so that nothing is packed anew.
 fn put_unless_same(fresh: &Path, to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|there| fs::read(fresh).is_ok_and(|made| made == there)) {
         return Ok(fs::remove_file(fresh)?);
     }
     fs::rename(fresh, to).with_context(|| to.display().to_string())
-}
-
-/// The connector for Windows of a version, of those that the story has.
-pub fn windows_connector(version: &str) -> PathBuf {
-    windows_programs().join(format!("lockstep-connector-{version}.exe"))
-}
-
-/// Where [`build_for_windows`] leaves the programs: `lockstep-updater.exe` and the others, of the workspace's version.
-pub fn windows_programs() -> PathBuf {
-    target().join("programs").join("windows")
 }
 
 /// Builds everything, or a program of another version. It always speaks of the whole workspace, since the features of a

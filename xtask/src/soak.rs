@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use self::notes::{Done, Notes, Outcome};
 use crate::{
     packages,
-    programs::{Profile, Programs, cargo},
+    programs::{Profile, Programs, cargo, windows::WindowsPrograms},
 };
 
 mod fuzzer;
@@ -207,7 +207,7 @@ pub fn soak(arguments: &Arguments) -> Result<()> {
                 prepare(package == "xtask")?;
             }
             if filter.starts_with("windows::") {
-                crate::programs::build_for_windows()?;
+                WindowsPrograms::build(Profile::Dev)?;
             }
         }
         println!("[{}/{}] {}: {}", number + 1, chosen.len(), run.name, run.proves);

@@ -8,7 +8,7 @@ use crate::{
     nspawn,
     packages::{self, is_root},
     process::must,
-    programs::{self, Profile, Programs, cargo, spinner},
+    programs::{self, Profile, Programs, cargo, spinner, windows::WindowsPrograms},
     story::windows::shipped,
     workspace,
 };
@@ -27,8 +27,8 @@ pub fn test(arguments: &[String]) -> Result<()> {
     );
     system_parts()?;
     let built = Programs::build(Profile::Dev)?;
-    programs::build_for_windows()?;
-    shipped::prepare(&built)?;
+    let windows = WindowsPrograms::build(Profile::Dev)?;
+    shipped::prepare(&built, &windows)?;
     let mut nextest = cargo();
     nextest.args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(arguments);
     if !is_root() {
@@ -58,7 +58,7 @@ pub fn system_parts() -> Result<()> {
     packages::ensure_installed(&needed.concat())?;
     nspawn::base::ensure_made()?;
     wine_rig::base()?;
-    rust_target(programs::WINDOWS)?;
+    rust_target(programs::windows::TARGET)?;
     cargo_tool("cargo-nextest", "nextest")
 }
 

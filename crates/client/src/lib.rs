@@ -21,6 +21,8 @@
 //! ```
 
 #![deny(unsafe_code)]
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod confirm;
 mod connection;

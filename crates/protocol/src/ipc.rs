@@ -281,6 +281,7 @@ impl FrameReader {
 ///
 /// # Panics
 /// Never for the types of this module: their keys are strings and their numbers are finite.
+#[allow(clippy::expect_used, reason = "see above")]
 pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
     let mut line = serde_json::to_vec(message).expect("messages of this module always serialize");
     line.push(b'\n');

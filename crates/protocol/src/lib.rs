@@ -23,6 +23,8 @@
 //! | [`ipc`] | the verbs between the updater and the user's programs |
 
 #![forbid(unsafe_code)]
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod admit;
 pub mod catalog;

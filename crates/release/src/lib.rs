@@ -12,6 +12,8 @@
 //! But for `download`, nothing here reads a clock or opens a connection: time and fetching come in as parameters.
 
 #![deny(unsafe_code)]
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod carried_root;
 mod crypto;

@@ -8,6 +8,8 @@
 //! | a fallback to plain text or to an old TLS | TLS 1.2 or 1.3 only; no setting turns it off |
 
 #![forbid(unsafe_code)]
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::Arc;
 

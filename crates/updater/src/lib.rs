@@ -23,6 +23,8 @@
 //! | [`platform`] | what differs between operating systems |
 
 #![deny(unsafe_code)]
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod check;
 pub mod client;

@@ -1,5 +1,7 @@
 //! `lockstep-updater`: the privileged service on every PC, and what people do with it.
 
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -234,6 +236,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
 fn run(root: &Path, version: protocol::Version) -> anyhow::Result<()> {
     let layout = Layout::new(root)?;
     self_update::become_supervised(&layout);
+    service::log_panics();
     let runtime = runtime()?;
     match runtime.block_on(service::run(layout.clone(), version))? {
         Ended::Asked => Ok(()),

@@ -266,6 +266,11 @@ pub fn log_to_stderr() {
         .init();
 }
 
+/// A panic ends the process as it is shipped. Its words go where all others do: nobody sees what a service prints on Windows.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+}
+
 /// Says why a program ends, where [`log_to_stderr`] would.
 pub fn say_why(words: &str) {
     #[cfg(windows)]

@@ -1,5 +1,7 @@
 //! `lockstep-launcher`: starts a product's active version as the user, and restarts it when the updater says so.
 
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 // No black window at sign-in; typed into a terminal, it prints there all the same.
 #![cfg_attr(windows, windows_subsystem = "windows")]
 

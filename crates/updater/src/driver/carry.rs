@@ -9,7 +9,7 @@ use protocol::{
 };
 use release::package::Manifest;
 
-use super::{Driver, Event, blocking, running::Judged, users};
+use super::{Driver, Event, blocking, running::Judged, tries::Try, users};
 use crate::{
     machine::{Effect, State},
     platform::from_background,
@@ -69,12 +69,15 @@ impl<S: Source> Driver<S> {
                 Err(trouble) => Err(trouble.0),
                 Ok(package) => {
                     let unpacking = move || {
-                        unpack(&slots, &entry, package).map_err(|e| words(&e))?;
+                        let turn = Try::begin(&downloads, &entry.sha256)?;
+                        let unpacked = unpack(&slots, &entry, package).map_err(|e| words(&e));
+                        turn.end();
+                        unpacked?;
                         // Fetched again at the worst.
                         drop(std::fs::remove_file(downloads.join(crate::download::partial_name(&entry.sha256))));
                         Ok(())
                     };
-                    // Nobody at the PC should notice it. `None`: it panicked, which was reported.
+                    // Nobody at the PC should notice it. `None`: there is no thread, which was reported.
                     from_background(unpacking).await.unwrap_or_else(|| Err("unpacking failed".into()))
                 }
             };

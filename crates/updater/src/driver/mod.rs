@@ -18,6 +18,7 @@
 //! | `policies` | what is kept of policies, failures and happenings |
 //! | `refused` | what the disk refused, and is tried again |
 //! | `tell` | the server and the users of this PC, from what `report` makes |
+//! | `tries` | packages at which the service itself came to its end |
 //! | `users` | what the users of this PC say |
 //! | `vigil` | signs of life for whoever restarts a service that hangs |
 
@@ -62,6 +63,7 @@ pub mod report;
 mod running;
 pub mod schedule;
 mod tell;
+mod tries;
 mod users;
 mod vigil;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use protocol::{Decision, Directive, Version, catalog::Release, product::ProductId};
 
-use super::{Driver, blocking, is_switching};
+use super::{Driver, blocking, is_switching, tries::tries_name};
 use crate::{download::partial_name, machine::State, record::ProductRecord, slots::Observed, source::Source, words};
 
 impl<S: Source> Driver<S> {
@@ -67,7 +67,7 @@ impl<S: Source> Driver<S> {
             self.tracked.get(&release.product).is_some_and(|t| t.observed.versions.contains(&release.version))
         };
         let wanted = metadata.catalog.entries.iter().filter(|e| !complete(&e.release));
-        let named: BTreeSet<_> = wanted.map(|e| partial_name(&e.sha256)).collect();
+        let named: BTreeSet<_> = wanted.flat_map(|e| [partial_name(&e.sha256), tries_name(&e.sha256)]).collect();
         let dir = self.setup.layout.downloads();
         let swept = blocking(move || {
             for entry in std::fs::read_dir(&dir)? {

@@ -20,7 +20,8 @@ pub fn in_background(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// As [`in_background`], and waits for what comes of it. `None`: it panicked, or no thread could be started.
+/// As [`in_background`], and waits for what comes of it. `None`: no thread could be started, or the work panicked where that does not
+/// end the process.
 pub async fn from_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, result) = oneshot::channel();
     // Nobody waits any more when the caller was given up meanwhile.

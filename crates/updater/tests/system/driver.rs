@@ -2,12 +2,12 @@
 //! `directive()` that the server calls.
 
 use std::{
-    fs,
+    fs::{self, File},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use lockstep_updater::{
@@ -22,6 +22,8 @@ use crate::{
     driver_rig::{BROKEN, Rig, WORKS, World, installed, restart},
     fixture::{Pc, connector, eventually, needs_root, version},
 };
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn a_version_is_staged_before_the_flip_and_activated_by_it_at_once() {
@@ -70,6 +72,27 @@ async fn a_version_that_fails_its_self_check_is_rolled_back_and_not_tried_again(
     rig.push().await;
     rig.until("7.3.1 is active", |p| restart(p) == Some(version("7.3.1"))).await;
     assert_eq!(rig.pc.current(), Some(version("7.3.1")));
+}
+
+#[tokio::test]
+async fn a_package_that_ends_the_service_each_time_is_left_alone_and_tried_again_later() {
+    let rig = Rig::new(&[("7.2.0", WORKS)]).await;
+    let (entry, path) = rig.pc.package("7.3.0", WORKS);
+    let tries = rig.pc.layout.downloads().join(format!("{}.tries", entry.sha256));
+    fs::create_dir_all(rig.pc.layout.downloads()).unwrap();
+    fs::write(&tries, "3\n").unwrap();
+    rig.world.publish(entry, path);
+    rig.push().await;
+    rig.state(DeviceState::Failed).await;
+    let detail = rig.now().products[&connector()].detail.clone().unwrap();
+    assert!(detail.contains("the service ended 3 times while it unpacked this package"), "{detail}");
+    assert_eq!(rig.pc.current(), Some(version("7.2.0")));
+
+    File::options().write(true).open(&tries).unwrap().set_modified(SystemTime::now() - HOUR).unwrap();
+    let rig = rig.restart().await;
+    rig.push().await;
+    rig.state(DeviceState::Staged).await;
+    assert!(!tries.exists());
 }
 
 #[tokio::test]

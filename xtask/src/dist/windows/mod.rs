@@ -71,7 +71,7 @@ pub fn dist(options: &Options) -> Result<Vec<PathBuf>> {
 /// When something does not build, a tool is missing, or signing fails.
 pub fn build(version: &str, signer: Option<&Signer>) -> Result<Shipped> {
     packages::ensure_installed(&[packages::WINDOWS, packages::MSI].concat())?;
-    rust_target(programs::WINDOWS)?;
+    rust_target(programs::windows::TARGET)?;
     numbers(version)?;
     let shipped = target().join("programs").join(format!("dist-{version}-windows"));
     fs::create_dir_all(&shipped)?;
@@ -79,11 +79,8 @@ pub fn build(version: &str, signer: Option<&Signer>) -> Result<Shipped> {
         [("lean", "lockstep-updater", &PROGRAMS[..3]), ("release", "lockstep-connector", &PROGRAMS[3..])]
     {
         let bar = spinner(&format!("building {package} {version} for Windows, as shipped"));
-        let mut build = cargo();
-        build.args(["build", "--quiet", "--profile", profile, "--target", programs::WINDOWS, "--package", package]);
-        must(build.arg("--bins").env("LOCKSTEP_VERSION", version))?;
+        let built = programs::windows::cargo_build(profile, &[package], &["--bins"], Some(version))?;
         bar.finish_and_clear();
-        let built = target().join(programs::WINDOWS).join(profile);
         for name in names {
             fs::copy(built.join(name), shipped.join(name)).with_context(|| (*name).to_owned())?;
         }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     dist::windows::Shipped,
     mail_rig::{DOMAIN, MailRig},
-    programs::{NEW, OLD, Programs},
+    programs::{NEW, OLD, Programs, windows::WindowsPrograms},
     story::{
         Stage,
         ledger::Ledger,
@@ -56,8 +56,13 @@ pub struct World {
 ///
 /// # Errors
 /// When anything differs from the story.
-pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(World, Outcome)> {
-    let mut world = World::founded(stage, programs, narrator)?;
+pub fn play(
+    stage: &Stage,
+    programs: &Programs,
+    windows: &WindowsPrograms,
+    narrator: Narrator,
+) -> Result<(World, Outcome)> {
+    let mut world = World::founded(stage, programs, windows, narrator)?;
     world.people_at_work(narrator)?;
     let mut outcome = Outcome { rows: world.rows_before()?, kills: 0 };
     world.new_release(narrator)?;
@@ -85,10 +90,10 @@ pub fn play(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<(W
 
 impl World {
     /// A vendor with signed releases, a site at the old version, and PCs with nothing of ours.
-    fn founded(stage: &Stage, programs: &Programs, narrator: Narrator) -> Result<Self> {
+    fn founded(stage: &Stage, programs: &Programs, windows: &WindowsPrograms, narrator: Narrator) -> Result<Self> {
         narrator.step("1", "The vendor signs releases");
         let mut vendor = Vendor::new(stage.path("vendor"), programs)?;
-        let (old, new) = (shipped(programs, OLD)?, shipped(programs, NEW)?);
+        let (old, new) = (shipped(programs, windows, OLD)?, shipped(programs, windows, NEW)?);
         vendor.release("updater", &old.updater_package()?, &["--server", "*"])?;
         for file in [old.connector_package()?, msi(&old)?] {
             vendor.release("connector", &file, &["--server", ">=7.2, <7.3"])?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     dist::windows::{Kind, Shipped},
-    programs::{NEW, OLD, Programs, spinner, windows_connector, windows_programs},
+    programs::{NEW, OLD, Programs, spinner, windows::WindowsPrograms},
     story::play::UPDATER,
 };
 
@@ -18,9 +18,9 @@ use crate::{
 ///
 /// # Errors
 /// When a program has not been built, or a tool fails.
-pub fn prepare(programs: &Programs) -> Result<()> {
+pub fn prepare(programs: &Programs, windows: &WindowsPrograms) -> Result<()> {
     let bar = spinner("packing the programs for Windows");
-    let (old, new) = (shipped(programs, OLD)?, shipped(programs, NEW)?);
+    let (old, new) = (shipped(programs, windows, OLD)?, shipped(programs, windows, NEW)?);
     std::thread::scope(|scope| {
         let updater = scope.spawn(|| old.updater_package());
         old.connector_package()?;
@@ -43,13 +43,13 @@ fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
 ///
 /// # Errors
 /// When they have not been built.
-pub fn shipped(programs: &Programs, connector: &str) -> Result<Shipped> {
-    let dir = windows_programs().join(format!("shipped-{connector}"));
+pub fn shipped(programs: &Programs, windows: &WindowsPrograms, connector: &str) -> Result<Shipped> {
+    let dir = windows.path(&format!("shipped-{connector}"));
     fs::create_dir_all(&dir)?;
     for name in ["lockstep-updater.exe", "lockstep-supervisor.exe", "lockstep-launcher.exe"] {
-        link(&windows_programs().join(name), &dir.join(name))?;
+        link(&windows.path(name), &dir.join(name))?;
     }
-    link(&windows_connector(connector), &dir.join("lockstep-connector.exe"))?;
+    link(&windows.connector(connector), &dir.join("lockstep-connector.exe"))?;
     Ok(Shipped {
         programs: dir,
         lockstep: programs.path("lockstep"),

@@ -7,6 +7,8 @@
 //! nobody has asked it to, or does not get there in time, is left: first the memory that it failed, then the switch, then the end of
 //! the trial; killed anywhere in between, the next start finishes it.
 
+// A panic ends the updater (docs/adr/0021).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 // A service needs no console; typed into a terminal, it prints there all the same.
 #![cfg_attr(windows, windows_subsystem = "windows")]
 
