@@ -59,11 +59,6 @@ impl WindowsPrograms {
         Self { dir: target().join("programs").join(name) }
     }
 
-    /// Where they are.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// One of the programs.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)

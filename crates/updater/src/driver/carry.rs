@@ -69,9 +69,9 @@ impl<S: Source> Driver<S> {
                 Err(trouble) => Err(trouble.0),
                 Ok(package) => {
                     let unpacking = move || {
-                        let turn = Try::begin(&downloads, &entry.sha256)?;
+                        let this_try = Try::begin(&downloads, &entry.sha256)?;
                         let unpacked = unpack(&slots, &entry, package).map_err(|e| words(&e));
-                        turn.end();
+                        this_try.end();
                         unpacked?;
                         // Fetched again at the worst.
                         drop(std::fs::remove_file(downloads.join(crate::download::partial_name(&entry.sha256))));
